@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Copyright The Passthrough Connector Operator Authors.
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs every test of the repository. Needs only Go: the control plane that the
+# API server tests and the end-to-end test use is built from Go modules once
+# and cached by content (hack/cluster/build.sh).
+#
+#   KUBEBUILDER_ASSETS  a directory with etcd and kube-apiserver to use for the
+#                       API server tests instead of the built ones
+#   SKIP_CLUSTER=1      leave out the tests that need a control plane
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n==> %s\n' "$*" >&2; }
+
+if [ "${SKIP_CLUSTER:-0}" = 1 ]; then
+  unset KUBEBUILDER_ASSETS KUBECLUSTER_BIN || true
+  step "unit tests (no control plane: API server and end-to-end tests are skipped)"
+  go test -race -shuffle=on ./...
+  exit
+fi
+
+step "the control plane for API server and end-to-end tests"
+cluster=$(hack/cluster/build.sh)
+export KUBECLUSTER_BIN="$cluster/kubecluster"
+export KUBEBUILDER_ASSETS="${KUBEBUILDER_ASSETS:-$cluster}"
+# From here on a missing control plane is a failure, not a reason to skip.
+export REQUIRE_CLUSTER=1
+
+step "unit, wire vector, fuzz seed and API server tests, with the race detector"
+# The end-to-end package starts a whole cluster; it runs by itself afterwards so
+# that nothing competes with it for the processor.
+mapfile -t packages < <(go list ./... | grep -v '/hack/e2e$')
+go test -race -shuffle=on -timeout 20m "${packages[@]}"
+
+step "the test cluster's own tests"
+(cd hack/cluster && go test -timeout 20m ./...)
+
+step "end to end: apply a PassthroughConnector, sign users in, break things"
+go test -timeout 30m -v ./hack/e2e
