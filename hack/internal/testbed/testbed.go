@@ -1,0 +1,250 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package testbed runs the whole system on this machine: a real Kubernetes
+// control plane whose nodes run pods as processes (hack/cluster), the cloud
+// side (hack/tenant), a directory that answers as Active Directory does
+// (hack/directory), and the operator installed in the cluster.
+//
+// The demo and the end-to-end tests both stand on it, so that what a newcomer
+// sees is what the tests prove. Nothing in it takes a short cut: sign-ins go in
+// at the tenant's API and come back through connectors that the operator made.
+//
+// Everything listens on loopback only. A testbed lives in one directory:
+//
+//	bin/      the programs, built from this repository
+//	cluster/  the control plane's state, kubeconfig and logs
+//	tenant/   the cloud side's state
+//	logs/     what tenant, directory and cluster supervisor print
+//	run/      process ids, so that a later command can end it
+package testbed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Names that the testbed and config/samples agree on.
+const (
+	OperatorNamespace  = "passthrough-system"
+	ConnectorNamespace = "passthrough"
+	OperatorImage      = "ghcr.io/passthrough-dev/connector-operator:dev"
+	ConnectorImage     = "ghcr.io/passthrough-dev/connector:dev"
+	// DefaultTenantID is the synthetic tenant that the samples name.
+	DefaultTenantID = "6f5e4d3c-2b1a-4908-8716-253443526170"
+)
+
+// Options of Start. Dir is required.
+type Options struct {
+	// Dir is created if it does not exist. A testbed that ran in it before goes
+	// on with the same state.
+	Dir string
+	// Progress is told what a person is waiting for; nil means nobody waits.
+	Progress func(string)
+	// Detached leaves the processes running when this program ends. Otherwise
+	// they end with it, however it ends.
+	Detached bool
+	// TenantArgs and DirectoryArgs are added to the command lines.
+	TenantArgs, DirectoryArgs []string
+}
+
+// Testbed is a running system. Its methods may be called concurrently.
+type Testbed struct {
+	Dir        string
+	Kubeconfig string
+	Tenant     *Tenant
+	Directory  DirectoryInfo
+
+	opts      Options
+	repo      string
+	cluster   string // directory of the kubecluster binary and its links
+	processes []*Process
+}
+
+// DirectoryInfo is what the directory wrote when it was ready to serve.
+type DirectoryInfo struct {
+	Address string `json:"address"`
+	CAFile  string `json:"caFile"`
+}
+
+// Start builds what is missing and starts directory, tenant and control plane.
+// On error everything that was started has been stopped again.
+func Start(ctx context.Context, opts Options) (_ *Testbed, err error) {
+	repo, err := findRepository()
+	if err != nil {
+		return nil, err
+	}
+	if opts.Progress == nil {
+		opts.Progress = func(string) {}
+	}
+	dir, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("resolving the testbed's directory: %w", err)
+	}
+	t := &Testbed{Dir: dir, opts: opts, repo: repo, Kubeconfig: filepath.Join(dir, "cluster", "kubeconfig")}
+	for _, d := range []string{"bin", "cluster", "tenant", "directory", "logs", "run"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o750); err != nil {
+			return nil, fmt.Errorf("making the testbed's directories: %w", err)
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Stop())
+		}
+	}()
+	if err := t.build(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.startDirectory(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.startTenant(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.startCluster(ctx); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Stop ends everything that Start started and waits until it has ended.
+func (t *Testbed) Stop() error {
+	var errs []error
+	for i := len(t.processes) - 1; i >= 0; i-- {
+		errs = append(errs, t.processes[i].Stop())
+	}
+	t.processes = nil
+	return errors.Join(errs...)
+}
+
+// findRepository walks up from the working directory to the module's root.
+func findRepository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the repository: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "PROJECT")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("run this inside a clone of the repository: no PROJECT file in this directory or above it")
+		}
+		dir = parent
+	}
+}
+
+// Binary returns the path of one of the built programs.
+func (t *Testbed) Binary(name string) string { return filepath.Join(t.Dir, "bin", name) }
+
+// build compiles the four programs and the control plane. Compiled packages
+// are cached by the go command, so a second run takes a second or two.
+func (t *Testbed) build(ctx context.Context) error {
+	t.opts.Progress("building operator, connector, tenant and directory")
+	for name, pkg := range map[string]string{"operator": ".", "connector": "./connector", "tenant": "./hack/tenant", "directory": "./hack/directory"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", t.Binary(name), pkg)
+		cmd.Dir = t.repo
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+		}
+	}
+	if bin := os.Getenv("KUBECLUSTER_BIN"); bin != "" {
+		t.cluster = filepath.Dir(bin)
+		return nil
+	}
+	t.opts.Progress("building the Kubernetes control plane from source (the first time takes minutes, later seconds)")
+	cmd := exec.CommandContext(ctx, filepath.Join(t.repo, "hack", "cluster", "build.sh"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("building the control plane: %w", err)
+	}
+	t.cluster = strings.TrimSpace(string(out))
+	return nil
+}
+
+func (t *Testbed) startDirectory(ctx context.Context) error {
+	t.opts.Progress("starting the directory")
+	ready := filepath.Join(t.Dir, "run", "directory.json")
+	args := append([]string{"--listen", "127.0.0.1:0", "--dir", filepath.Join(t.Dir, "directory"), "--ready-file", ready}, t.opts.DirectoryArgs...)
+	return t.startWithReadyFile(ctx, "directory", args, ready, &t.Directory)
+}
+
+func (t *Testbed) startTenant(ctx context.Context) error {
+	t.opts.Progress("starting the tenant")
+	ready := filepath.Join(t.Dir, "run", "tenant.json")
+	args := append([]string{"serve", "--dir", filepath.Join(t.Dir, "tenant"), "--tenant-id", DefaultTenantID, "--listen", "127.0.0.1", "--ready-file", ready}, t.opts.TenantArgs...)
+	t.Tenant = &Tenant{}
+	return t.startWithReadyFile(ctx, "tenant", args, ready, t.Tenant)
+}
+
+// RestartTenant ends the tenant and starts it again with the same state, as a
+// cloud outage does.
+func (t *Testbed) RestartTenant(ctx context.Context) error {
+	if err := t.StopTenant(); err != nil {
+		return err
+	}
+	return t.startTenant(ctx)
+}
+
+// StopTenant takes the cloud side away.
+func (t *Testbed) StopTenant() error {
+	for i, p := range t.processes {
+		if p.Name == "tenant" {
+			t.processes = append(t.processes[:i], t.processes[i+1:]...)
+			return p.Stop()
+		}
+	}
+	return nil
+}
+
+func (t *Testbed) startWithReadyFile(ctx context.Context, name string, args []string, ready string, into any) error {
+	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing the old ready file of %s: %w", name, err)
+	}
+	p, err := t.start(name, t.Binary(name), args...)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return p.until(ctx, "ready", func() (bool, error) {
+		data, err := os.ReadFile(ready)
+		if errors.Is(err, os.ErrNotExist) || len(data) == 0 {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		return true, json.Unmarshal(data, into)
+	})
+}
+
+func (t *Testbed) startCluster(ctx context.Context) error {
+	t.opts.Progress("starting etcd, API server, controller manager, scheduler, a Linux node and a Windows node")
+	dir := filepath.Join(t.Dir, "cluster")
+	ready := filepath.Join(dir, "ready")
+	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing the old ready file of the cluster: %w", err)
+	}
+	p, err := t.start("kubecluster", filepath.Join(t.cluster, "kubecluster"), "up", "--dir", dir,
+		"--image", OperatorImage+"="+t.Binary("operator"),
+		"--image", ConnectorImage+"="+t.Binary("connector"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	return p.until(ctx, "ready", func() (bool, error) {
+		_, err := os.Stat(ready)
+		return err == nil, nil
+	})
+}
