@@ -1,0 +1,133 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+)
+
+// OS is the operating system of the connectors' nodes.
+//
+// +kubebuilder:validation:Enum=Windows;Linux
+type OS string
+
+// The operating systems.
+const (
+	// OSWindows runs connectors on Windows nodes.
+	OSWindows OS = "Windows"
+	// OSLinux runs connectors on Linux nodes.
+	OSLinux OS = "Linux"
+)
+
+// PodSpec is how the pods of the connectors look. What is not offered here is
+// decided by the operator: the pods meet the "restricted" Pod Security Standard
+// and hold no Kubernetes credentials.
+type PodSpec struct {
+	// os is the operating system of the nodes that the pods run on.
+	//
+	// +optional
+	// +kubebuilder:default=Windows
+	OS OS `json:"os,omitempty"`
+
+	// image is the image of the connector. Without it the operator's own setting
+	// is used, which is the image released together with the operator.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Image string `json:"image,omitempty"`
+
+	// imagePullPolicy says when the image is pulled. Without it Kubernetes decides
+	// by the image's tag.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+
+	// imagePullSecrets are the Secrets of the same namespace to pull the image
+	// with.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	ImagePullSecrets []ImagePullSecret `json:"imagePullSecrets,omitempty"`
+
+	// resources are the requests and limits of the connector's container. Without
+	// them it requests 100m of CPU and is given 512Mi of memory on Windows, where
+	// the system's own processes in the container count, and 128Mi on Linux. Set
+	// the memory request equal to the limit.
+	//
+	// +optional
+	Resources Resources `json:"resources,omitzero"`
+
+	// nodeSelector holds labels that the nodes must have, beside the label of the
+	// operating system, which os sets.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="!('kubernetes.io/os' in self)",message="nodeSelector must not hold kubernetes.io/os: set pod.os",reason=FieldValueForbidden
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+
+	// tolerations are the taints of nodes that the pods tolerate. Windows nodes
+	// usually carry one; it differs from platform to platform.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+
+	// runtimeClassName is the RuntimeClass of the pods.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	RuntimeClassName string `json:"runtimeClassName,omitempty"`
+
+	// priorityClassName is the PriorityClass of the pods. Users cannot sign in
+	// while no connector runs.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+
+	// terminationGracePeriodSeconds is how long a stopping connector may take to
+	// finish the sign-ins that it holds.
+	//
+	// +optional
+	// +kubebuilder:default=30
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=600
+	TerminationGracePeriodSeconds *int64 `json:"terminationGracePeriodSeconds,omitempty"`
+}
+
+// ImagePullSecret names a Secret of the same namespace.
+type ImagePullSecret struct {
+	// name is the name of the Secret.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// Resources are the requests and limits of the connector's container.
+//
+// +kubebuilder:validation:MinProperties=1
+type Resources struct {
+	// requests are what the scheduler reserves.
+	//
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	Requests corev1.ResourceList `json:"requests,omitempty"`
+
+	// limits are what the container may use at most.
+	//
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	Limits corev1.ResourceList `json:"limits,omitempty"`
+}

@@ -1,0 +1,144 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Cloud names a cloud whose endpoints are known, or Custom.
+//
+// +kubebuilder:validation:Enum=AzurePublic;AzureUSGovernment;Custom
+type Cloud string
+
+// The clouds.
+const (
+	// CloudAzurePublic is the commercial cloud.
+	CloudAzurePublic Cloud = "AzurePublic"
+	// CloudAzureUSGovernment is the cloud of the government of the United States.
+	CloudAzureUSGovernment Cloud = "AzureUSGovernment"
+	// CloudCustom is a service whose endpoints spec.service.custom gives.
+	CloudCustom Cloud = "Custom"
+)
+
+// Transport is how a connector's long-lived links to the relay are carried.
+//
+// +kubebuilder:validation:Enum=WebSocket
+type Transport string
+
+// TransportWebSocket carries all traffic in WebSockets on port 443.
+const TransportWebSocket Transport = "WebSocket"
+
+// ServiceSpec is the cloud that the connectors belong to and the way to it.
+//
+// +kubebuilder:validation:XValidation:rule="self.cloud != 'Custom' || has(self.custom)",message="custom is required when cloud is Custom: give the endpoints of the service",fieldPath=".custom",reason=FieldValueRequired
+// +kubebuilder:validation:XValidation:rule="self.cloud == 'Custom' || !has(self.custom)",message="custom may be set only when cloud is Custom: remove it or set cloud to Custom",fieldPath=".custom",reason=FieldValueForbidden
+type ServiceSpec struct {
+	// cloud is the cloud that the tenant is in.
+	//
+	// +optional
+	// +kubebuilder:default=AzurePublic
+	Cloud Cloud `json:"cloud,omitempty"`
+
+	// transport is how the long-lived links to the relay are carried.
+	//
+	// +optional
+	// +kubebuilder:default=WebSocket
+	Transport Transport `json:"transport,omitempty"`
+
+	// custom gives the endpoints of a service that is not one of the known clouds,
+	// such as an emulator for tests.
+	//
+	// +optional
+	Custom *CustomCloud `json:"custom,omitempty"`
+
+	// proxyURL is an HTTP proxy that all connections to the cloud are made
+	// through, by CONNECT, for example http://proxy.contoso.example:3128. It must
+	// not inspect TLS. Both the operator and the connectors use it. Credentials
+	// cannot be given.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^http://([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?/?$')",message="proxyURL must be an http:// URL of a host and a port without credentials, such as http://proxy.contoso.example:3128",reason=FieldValueInvalid
+	ProxyURL string `json:"proxyURL,omitempty"`
+}
+
+// CustomCloud gives the endpoints of a service that is not one of the known
+// clouds.
+type CustomCloud struct {
+	// registrationURL is the base URL of the registration service;
+	// {tenantID} in it is replaced by the tenant's identifier. The path of the
+	// operation is added to it. Example:
+	// https://{tenantID}.registration.msappproxy.test
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[A-Za-z0-9{}.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$')",message="registrationURL must be an https:// URL without query or credentials, such as https://{tenantID}.registration.msappproxy.test",reason=FieldValueInvalid
+	RegistrationURL string `json:"registrationURL,omitempty"`
+
+	// bootstrapURL is the base URL of the bootstrap service;
+	// {tenantID} in it is replaced by the tenant's identifier. The path of the
+	// operation is added to it. Its host must end in one of serviceHostSuffixes.
+	// Example: https://{tenantID}.pta.bootstrap.his.msappproxy.test
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[A-Za-z0-9{}.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$')",message="bootstrapURL must be an https:// URL without query or credentials, such as https://{tenantID}.pta.bootstrap.his.msappproxy.test",reason=FieldValueInvalid
+	BootstrapURL string `json:"bootstrapURL,omitempty"`
+
+	// serviceHostSuffixes are the endings that the hosts of the service must have,
+	// each with its leading dot. A connector sends answers to no other host,
+	// whatever it is told by the wire. Example: .msappproxy.test
+	//
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	ServiceHostSuffixes []HostSuffix `json:"serviceHostSuffixes,omitempty"`
+
+	// relayHostSuffixes are the endings that the hosts of the relay must have,
+	// each with its leading dot. Example: .servicebus.test
+	//
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	RelayHostSuffixes []HostSuffix `json:"relayHostSuffixes,omitempty"`
+
+	// caBundleRef names a key of a ConfigMap with the PEM certificates of the
+	// authorities that the service's hosts are verified against. Without it the
+	// authorities of the operator's and the connector's systems are used.
+	//
+	// +optional
+	CABundleRef *ConfigMapKeyReference `json:"caBundleRef,omitempty"`
+}
+
+// HostSuffix is the ending of host names, with its leading dot.
+//
+// +kubebuilder:validation:MinLength=2
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:XValidation:rule="self.matches('^([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)+$')",message="a host suffix must begin with a dot and be in lower case, such as .msappproxy.test",reason=FieldValueInvalid
+type HostSuffix string
+
+// RegistrationSpec is how the operator proves that it may register connectors.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.deviceCode)",message="deviceCode: signing in by device code is not available in this version: remove it and use tokenSecretRef",fieldPath=".deviceCode",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.tokenSecretRef) != has(self.deviceCode)",message="exactly one of tokenSecretRef and deviceCode must be set: set tokenSecretRef",reason=FieldValueInvalid
+type RegistrationSpec struct {
+	// tokenSecretRef names a key of a Secret that holds an access token for the
+	// registration service, issued to an administrator of the tenant. The operator
+	// reads it only when a connector has to be registered; it never reaches a pod.
+	// It may be deleted once all connectors are registered.
+	//
+	// +optional
+	TokenSecretRef *SecretKeyReference `json:"tokenSecretRef,omitempty"`
+
+	// deviceCode would let the operator ask an administrator to sign in. It is not
+	// available in this version and is refused.
+	//
+	// +optional
+	DeviceCode *DeviceCodeRegistration `json:"deviceCode,omitempty"`
+}
+
+// DeviceCodeRegistration is the sign-in of an administrator by device code.
+type DeviceCodeRegistration struct{}

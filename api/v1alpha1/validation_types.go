@@ -1,0 +1,104 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// ValidationMethod is how a connector checks a password.
+//
+// +kubebuilder:validation:Enum=LDAP
+type ValidationMethod string
+
+// ValidationLDAP checks a password by a simple bind to a directory server over
+// TLS.
+const ValidationLDAP ValidationMethod = "LDAP"
+
+// ValidationSpec is how a connector checks a password. A connector that finds
+// that its validator accepts a password it cannot have set serves no sign-in.
+//
+// +kubebuilder:validation:XValidation:rule="self.method != 'LDAP' || has(self.ldap)",message="ldap is required when method is LDAP: give the forests and their servers",fieldPath=".ldap",reason=FieldValueRequired
+type ValidationSpec struct {
+	// method is how a password is checked. LDAP is a simple bind to a domain
+	// controller over TLS.
+	//
+	// +required
+	Method ValidationMethod `json:"method,omitempty"`
+
+	// timeoutSeconds is how long one check may take. The service gives up a
+	// sign-in after 15 seconds.
+	//
+	// +optional
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=14
+	TimeoutSeconds *int32 `json:"timeoutSeconds,omitempty"`
+
+	// maxConcurrent is how many checks one connector makes at the same time.
+	// Further requests are answered with an error of the infrastructure, never
+	// with a wrong password.
+	//
+	// +optional
+	// +kubebuilder:default=64
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1024
+	MaxConcurrent *int32 `json:"maxConcurrent,omitempty"`
+
+	// ldap is what method LDAP needs.
+	//
+	// +optional
+	LDAP *LDAPValidation `json:"ldap,omitempty"`
+}
+
+// LDAPValidation says which directory servers know which users.
+type LDAPValidation struct {
+	// forests are the directories. A user is looked for in the forest that has the
+	// longest matching UPN suffix.
+	//
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Forests []LDAPForest `json:"forests,omitempty"`
+}
+
+// LDAPForest is one directory: its users and its servers.
+type LDAPForest struct {
+	// upnSuffixes are the parts after the @ of the user principal names that this
+	// forest knows, for example contoso.example. A suffix must not be in two
+	// forests.
+	//
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	UPNSuffixes []UPNSuffix `json:"upnSuffixes,omitempty"`
+
+	// servers are the domain controllers, as ldaps://host:port. They are tried in
+	// turn when one cannot be reached.
+	//
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	Servers []LDAPServer `json:"servers,omitempty"`
+
+	// caBundleRef names a key of a ConfigMap with the PEM certificates of the
+	// authorities that the servers are verified against. Without it the
+	// authorities of the connector's system are used.
+	//
+	// +optional
+	CABundleRef *ConfigMapKeyReference `json:"caBundleRef,omitempty"`
+}
+
+// UPNSuffix is the part after the @ of user principal names.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$')",message="a UPN suffix must be a domain name without @, such as contoso.example",reason=FieldValueInvalid
+type UPNSuffix string
+
+// LDAPServer is the URL of a directory server.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=300
+// +kubebuilder:validation:XValidation:rule="self.matches('^ldaps://([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:.]+\\\\]):[0-9]{1,5}$')",message="a server must be ldaps://host:port, such as ldaps://dc1.contoso.example:636; a connection without TLS would show passwords to the network",reason=FieldValueInvalid
+type LDAPServer string
