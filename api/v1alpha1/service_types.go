@@ -63,27 +63,29 @@ type ServiceSpec struct {
 
 // CustomCloud gives the endpoints of a service that is not one of the known
 // clouds.
+//
+// +kubebuilder:validation:XValidation:rule="!isURL(self.bootstrapURL.replace('{tenantID}', 'tenant')) || self.serviceHostSuffixes.exists(s, url(self.bootstrapURL.replace('{tenantID}', 'tenant')).getHostname().endsWith(s))",message="the host of bootstrapURL must end in one of serviceHostSuffixes: correct the URL or add its suffix",fieldPath=".bootstrapURL",reason=FieldValueInvalid
 type CustomCloud struct {
-	// registrationURL is the base URL of the registration service;
-	// {tenantID} in it is replaced by the tenant's identifier. The path of the
-	// operation is added to it. Example:
+	// registrationURL is the registration service, https://host or
+	// https://host:port. {tenantID} in it is replaced by the tenant's identifier.
+	// Example:
 	// https://{tenantID}.registration.msappproxy.test
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[A-Za-z0-9{}.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$')",message="registrationURL must be an https:// URL without query or credentials, such as https://{tenantID}.registration.msappproxy.test",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://([a-z0-9-]|[{]tenantID[}])+([.]([a-z0-9-]|[{]tenantID[}])+)*(:[0-9]{1,5})?$')",message="registrationURL must be an https:// URL of a host in lower case without a path, such as https://{tenantID}.registration.msappproxy.test",reason=FieldValueInvalid
 	RegistrationURL string `json:"registrationURL,omitempty"`
 
-	// bootstrapURL is the base URL of the bootstrap service;
-	// {tenantID} in it is replaced by the tenant's identifier. The path of the
-	// operation is added to it. Its host must end in one of serviceHostSuffixes.
+	// bootstrapURL is the bootstrap service, https://host or https://host:port.
+	// {tenantID} in it is replaced by the tenant's identifier. Its host must end in
+	// one of serviceHostSuffixes.
 	// Example: https://{tenantID}.pta.bootstrap.his.msappproxy.test
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[A-Za-z0-9{}.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$')",message="bootstrapURL must be an https:// URL without query or credentials, such as https://{tenantID}.pta.bootstrap.his.msappproxy.test",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://([a-z0-9-]|[{]tenantID[}])+([.]([a-z0-9-]|[{]tenantID[}])+)*(:[0-9]{1,5})?$')",message="bootstrapURL must be an https:// URL of a host in lower case without a path, such as https://{tenantID}.pta.bootstrap.his.msappproxy.test",reason=FieldValueInvalid
 	BootstrapURL string `json:"bootstrapURL,omitempty"`
 
 	// serviceHostSuffixes are the endings that the hosts of the service must have,

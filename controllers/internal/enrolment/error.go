@@ -1,0 +1,149 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package enrolment
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+
+	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+)
+
+// Error is a failure with a reason that the API documents.
+type Error struct {
+	// Reason is a reason of v1alpha1.ConditionRegistered.
+	Reason string
+	// Message is a sentence for the condition: what is wrong and what to do. It
+	// holds no secret.
+	Message string
+	// Retry says that the same call may succeed later without anybody acting.
+	Retry bool
+
+	cause error
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns what the network or a parser said, if anything.
+func (e *Error) Unwrap() error { return e.cause }
+
+// refusalLimit bounds how much of the service's own words is repeated.
+const refusalLimit = 512
+
+// clean makes foreign text fit for a condition: one line, printable, bounded,
+// and without the token, which a service might repeat in a complaint about it.
+func clean(text, token string) string {
+	if token != "" {
+		text = strings.ReplaceAll(text, token, "[token]")
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > refusalLimit {
+		text = strings.ToValidUTF8(text[:refusalLimit], "") + "..."
+	}
+	return text
+}
+
+// classify turns what http.Client.Do returned into an Error.
+func classify(err error, host string) *Error {
+	var refused *proxyRefusedError
+	if errors.As(err, &refused) {
+		return &Error{
+			Reason:  v1alpha1.ReasonServiceUnreachable,
+			Message: fmt.Sprintf("the proxy answered %q when asked for a connection to the registration service at %s: let the proxy allow it, or correct spec.service.proxyURL", clean(refused.status, ""), host),
+			Retry:   true, cause: err,
+		}
+	}
+	if why := certificateProblem(err); why != "" {
+		return &Error{
+			Reason:  v1alpha1.ReasonTLSVerificationFailed,
+			Message: fmt.Sprintf("the certificate of the registration service at %s is not trusted: %s; exempt the host from TLS inspection, or give the right CA bundle in spec.service.custom.caBundleRef", host, why),
+			Retry:   true, cause: err,
+		}
+	}
+	return &Error{
+		Reason:  v1alpha1.ReasonServiceUnreachable,
+		Message: fmt.Sprintf("the registration service at %s cannot be reached: %s; check the network, the firewall and spec.service.proxyURL", host, clean(innermost(err), "")),
+		Retry:   true, cause: err,
+	}
+}
+
+// certificateProblem says in a few words why TLS failed; "" if it did not.
+func certificateProblem(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+		record    tls.RecordHeaderError
+		alert     tls.AlertError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "it is signed by an unknown authority"
+	case errors.As(err, &hostname):
+		return clean(hostname.Error(), "")
+	case errors.As(err, &invalid):
+		return clean(invalid.Error(), "")
+	case errors.As(err, &verify):
+		return clean(verify.Err.Error(), "")
+	case errors.As(err, &record):
+		return "what answers does not speak TLS"
+	case errors.As(err, &alert):
+		return clean(alert.Error(), "")
+	}
+	return ""
+}
+
+// innermost leaves out the wrapping that repeats method and URL.
+func innermost(err error) string {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return "no answer in time"
+	}
+	var call *url.Error
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err.Error()
+}
+
+// refusedByStatus is the Error for an HTTP status other than 200.
+func refusedByStatus(status int, host string) *Error {
+	text := fmt.Sprintf("%d %s", status, http.StatusText(status))
+	switch {
+	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+		return &Error{
+			Reason:  v1alpha1.ReasonServiceUnreachable,
+			Message: fmt.Sprintf("the registration service at %s is out of order: it answered %s", host, text),
+			Retry:   true,
+		}
+	case status >= 300 && status < 400:
+		return &Error{
+			Reason:  v1alpha1.ReasonServiceAnswerInvalid,
+			Message: fmt.Sprintf("%s answered %s to the registration, which the service never does: something else is answering; check spec.service", host, text),
+			Retry:   true,
+		}
+	default:
+		return &Error{
+			Reason:  v1alpha1.ReasonRegistrationRefused,
+			Message: fmt.Sprintf("the registration service at %s refused: it answered %s; check the token and the tenant", host, text),
+			Retry:   true,
+		}
+	}
+}
