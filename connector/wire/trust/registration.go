@@ -3,7 +3,13 @@
 
 package trust
 
-import "fmt"
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/passthrough-dev/connector-operator/connector/wire/internal/datacontract"
+)
 
 const (
 	// RegistrationPath is appended to the registration URL of a tenant.
@@ -48,4 +54,89 @@ type RegistrationRequest struct {
 // Format prints the tenant and machine and never the token, whatever the verb.
 func (r RegistrationRequest) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "registration of %q with tenant %q", r.System.MachineName, r.TenantID)
+}
+
+// Marshal returns the body to post to RegistrationPath. It refuses a request
+// that the service could not serve: without a CSR, token or tenant.
+func (r RegistrationRequest) Marshal() ([]byte, error) {
+	switch {
+	case len(r.CSR) == 0:
+		return nil, errors.New("registration request has no certificate request: set CSR")
+	case r.Token == "":
+		return nil, errors.New("registration request has no access token: set Token")
+	case r.TenantID == "":
+		return nil, errors.New("registration request has no tenant: set TenantID")
+	}
+	var w datacontract.Writer
+	w.Element("RegistrationRequest", func() {
+		w.Text("Base64Csr", base64.StdEncoding.EncodeToString(r.CSR))
+		w.Text("AuthenticationToken", r.Token)
+		w.Nil("Base64Pkcs10Csr")
+		w.Text("Feature", "ApplicationProxy")
+		w.Text("FeatureString", "PassthroughAuthentication")
+		w.Element("RegistrationRequestSettings", func() {
+			writeSystem(&w, "SystemSettingsInformation", r.System, datacontract.XMLNS("", commonsNS))
+			w.Text("PSModuleVersion", r.ModuleVersion)
+			writeSystem(&w, "SystemSettings", r.System)
+		})
+		w.Text("TenantId", r.TenantID)
+		w.Text("UserAgent", r.UserAgent)
+	}, datacontract.XMLNS("", registrationNS), datacontract.XMLNS("i", datacontract.SchemaInstance))
+	return w.Bytes(), nil
+}
+
+// ParseRegistrationRequest reads a body that was posted to RegistrationPath.
+// Apart from the CSR, which must be there, absent elements read as "": what to
+// demand of them is the service's decision, and answered in a Result.
+func ParseRegistrationRequest(body []byte) (RegistrationRequest, error) {
+	n, err := datacontract.Parse(body, "RegistrationRequest")
+	if err != nil {
+		return RegistrationRequest{}, fmt.Errorf("reading the registration request: %w", err)
+	}
+	csr, err := readCSR(n)
+	if err != nil {
+		return RegistrationRequest{}, fmt.Errorf("reading the registration request: %w", err)
+	}
+	settings := n.Child("RegistrationRequestSettings")
+	system := settings.Child("SystemSettingsInformation")
+	if system == nil {
+		system = settings.Child("SystemSettings")
+	}
+	return RegistrationRequest{
+		CSR:           csr,
+		Token:         n.Value("AuthenticationToken"),
+		TenantID:      n.Value("TenantId"),
+		UserAgent:     n.Value("UserAgent"),
+		ModuleVersion: settings.Value("PSModuleVersion"),
+		System:        readSystem(system),
+	}, nil
+}
+
+func writeSystem(w *datacontract.Writer, name string, s SystemSettings, attrs ...datacontract.Attr) {
+	attrs = append([]datacontract.Attr{datacontract.Type("a:SystemSettings")}, attrs...)
+	w.Element(name, func() {
+		w.Text("a:MachineName", s.MachineName)
+		w.Text("a:OsLanguage", s.OSLanguage)
+		w.Text("a:OsLocale", s.OSLocale)
+		w.Text("a:OsSku", s.OSSKU)
+		w.Text("a:OsVersion", s.OSVersion)
+	}, append(attrs, datacontract.XMLNS("a", settingsNS))...)
+}
+
+func readSystem(n *datacontract.Node) SystemSettings {
+	return SystemSettings{
+		MachineName: n.Value("MachineName"),
+		OSLanguage:  n.Value("OsLanguage"),
+		OSLocale:    n.Value("OsLocale"),
+		OSSKU:       n.Value("OsSku"),
+		OSVersion:   n.Value("OsVersion"),
+	}
+}
+
+func readCSR(n *datacontract.Node) ([]byte, error) {
+	csr, err := n.Bytes("Base64Csr")
+	if err == nil && len(csr) == 0 {
+		err = errors.New("element Base64Csr is empty or missing")
+	}
+	return csr, err
 }
