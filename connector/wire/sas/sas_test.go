@@ -63,7 +63,7 @@ func TestBothSpellingsVerify(t *testing.T) {
 func TestATokenThatWasChangedDoesNotVerify(t *testing.T) {
 	for name, token := range map[string]string{
 		"another resource":           strings.Replace(lower, "reliable", "reliablf", 1),
-		"the resource in other case": strings.ToUpper(lower[:40]) + lower[40:],
+		"the escapes in other case":  strings.ReplaceAll(lower, "%2f", "%2F"),
 		"a later expiry":             strings.Replace(lower, "se=17", "se=27", 1),
 		"a leading zero":             strings.Replace(lower, "se=1", "se=01", 1),
 		"the signature of the other": strings.Replace(lower, "xRCJonofcWlvBVFR52oorZlOW38X9mGDm4XqZblN374%3d", "Qfr4o4fjzemD7XR60nwp4Lbkbd2xbk4Iwy%2F3LdWxRBo%3D", 1),
@@ -111,7 +111,7 @@ func TestParseRefuses(t *testing.T) {
 // Clients that worked against the service computed expiries decades ahead.
 func TestFarExpiriesAreTolerated(t *testing.T) {
 	for seconds, want := range map[string]time.Time{
-		"2320445040":           time.Date(2043, 7, 13, 15, 24, 0, 0, time.UTC),
+		"2320445040":           time.Date(2043, 7, 14, 0, 4, 0, 0, time.UTC),
 		"4294967295":           time.Date(2106, 2, 7, 6, 28, 15, 0, time.UTC),
 		"99999999999999999999": time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 	} {
