@@ -6,6 +6,7 @@ package testbed
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -102,6 +103,23 @@ func (p *Process) until(ctx context.Context, what string, condition func() (bool
 		case <-tick.C:
 		}
 	}
+}
+
+// untilReady waits for the file that a program writes when it serves, and
+// reads it.
+func (p *Process) untilReady(ctx context.Context, file string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return p.until(ctx, "ready", func() (bool, error) {
+		data, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) || (err == nil && len(data) == 0) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		return true, json.Unmarshal(data, into)
+	})
 }
 
 func (p *Process) tail() string {

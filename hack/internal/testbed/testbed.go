@@ -21,7 +21,6 @@ package testbed
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -214,18 +213,7 @@ func (t *Testbed) startWithReadyFile(ctx context.Context, name string, args []st
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	return p.until(ctx, "ready", func() (bool, error) {
-		data, err := os.ReadFile(ready)
-		if errors.Is(err, os.ErrNotExist) || len(data) == 0 {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		return true, json.Unmarshal(data, into)
-	})
+	return p.untilReady(ctx, ready, into)
 }
 
 func (t *Testbed) startCluster(ctx context.Context) error {
@@ -247,4 +235,28 @@ func (t *Testbed) startCluster(ctx context.Context) error {
 		_, err := os.Stat(ready)
 		return err == nil, nil
 	})
+}
+
+// RunningDirectory is a further directory beside the testbed's own.
+type RunningDirectory struct {
+	Info DirectoryInfo
+	*Process
+}
+
+// StartDirectory starts a further directory, with flags of its own. The caller
+// stops it.
+func (t *Testbed) StartDirectory(ctx context.Context, name string, args ...string) (*RunningDirectory, error) {
+	dir := filepath.Join(t.Dir, name)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("making the directory's folder: %w", err)
+	}
+	ready := filepath.Join(t.Dir, "run", name+".json")
+	args = append([]string{"--listen", "127.0.0.1:0", "--dir", dir, "--ready-file", ready}, args...)
+	d := &RunningDirectory{}
+	p, err := t.start(name, t.Binary("directory"), args...)
+	if err != nil {
+		return nil, err
+	}
+	d.Process = p
+	return d, p.untilReady(ctx, ready, &d.Info)
 }
