@@ -20,7 +20,7 @@
 // means "for ever" there is [Infinite].
 //
 // Readers go by local names, ignore what they do not know, and fill what an
-// older service does not send from [Defaults]. Writers produce every element in
+// older service does not send from [DefaultResponse]. Writers produce every element in
 // the service's order. Hosts in a response come from the wire: check them
 // against the configured suffixes before dialling.
 package bootstrap

@@ -49,8 +49,7 @@ type Response struct {
 	TrustRenewEndpoint string
 	// CheckForTrustRenewPeriod is how often to look whether to renew.
 	CheckForTrustRenewPeriod time.Duration
-	// TrustLifetimeBeforeRenew is how long before expiry to renew. Zero has been
-	// seen; read it as the documented 30 days.
+	// TrustLifetimeBeforeRenew is the service's wish; use RenewBefore.
 	TrustLifetimeBeforeRenew time.Duration
 
 	BackendSessionTimeout           time.Duration

@@ -5,7 +5,7 @@ package bootstrap
 
 // ConnectivitySettings is the JSON document that a response carries as text
 // (protocol section 4.4). Unknown members are ignored, missing ones keep the
-// values of [Defaults].
+// values of [DefaultResponse].
 type ConnectivitySettings struct {
 	ServicePointManagerSettings ServicePointManagerSettings
 	SignalingSettings           SignalingSettings

@@ -52,7 +52,7 @@ func (w *Writer) Element(name string, inside func(), attrs ...Attr) {
 
 // Text writes an element that holds text.
 func (w *Writer) Text(name, value string, attrs ...Attr) {
-	w.Element(name, func() { w.escape(value) }, attrs...)
+	w.Element(name, func() { w.escape(value, false) }, attrs...)
 }
 
 // Bool writes an element that holds true or false.
@@ -70,7 +70,7 @@ func (w *Writer) open(name string, attrs []Attr) {
 	w.b.WriteString("<" + name)
 	for _, a := range attrs {
 		w.b.WriteString(" " + a.Name + `="`)
-		w.escape(a.Value)
+		w.escape(a.Value, true)
 		w.b.WriteByte('"')
 	}
 }
@@ -78,7 +78,7 @@ func (w *Writer) open(name string, attrs []Attr) {
 // escape writes text. A carriage return would be lost by any reader's line-end
 // handling if it were written as it is. Characters that XML cannot hold become
 // the replacement character, so that a document always parses.
-func (w *Writer) escape(s string) {
+func (w *Writer) escape(s string, quoted bool) {
 	for _, r := range s { // invalid UTF-8 yields RuneError, which is that character
 		switch {
 		case r == '&':
@@ -87,7 +87,7 @@ func (w *Writer) escape(s string) {
 			w.b.WriteString("&lt;")
 		case r == '>':
 			w.b.WriteString("&gt;")
-		case r == '"':
+		case r == '"' && quoted:
 			w.b.WriteString("&quot;")
 		case r == '\r':
 			w.b.WriteString("&#xD;")
