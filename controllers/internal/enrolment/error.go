@@ -11,9 +11,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/prose"
 )
 
 // Error is a failure with a reason that the API documents.
@@ -37,26 +37,13 @@ func (e *Error) Unwrap() error { return e.cause }
 // refusalLimit bounds how much of the service's own words is repeated.
 const refusalLimit = 512
 
-// clean makes foreign text fit for a condition: one line, printable, bounded,
-// and without the token, which a service might repeat in a complaint about it.
+// clean makes foreign text fit for a condition and takes out the token, which a
+// service might repeat in a complaint about it.
 func clean(text, token string) string {
 	if token != "" {
 		text = strings.ReplaceAll(text, token, "[token]")
 	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > refusalLimit {
-		text = strings.ToValidUTF8(text[:refusalLimit], "") + "..."
-	}
-	return text
+	return prose.Line(text, refusalLimit)
 }
 
 // classify turns what http.Client.Do returned into an Error.

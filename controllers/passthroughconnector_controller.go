@@ -1,0 +1,154 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/enrolment"
+)
+
+// What the operator may do, and nothing more. It creates identity Secrets and
+// never changes or deletes one. Reading Secrets is cluster-wide because a rule
+// cannot be limited to names that are not known beforehand; bind the role in
+// single namespaces and start the operator with --watch-namespaces to narrow it.
+//
+// +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors,verbs=get;list;watch
+// +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors/status,verbs=update
+// +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=passthrough-system,resources=leases,verbs=get;create;update
+// +kubebuilder:rbac:groups="",namespace=passthrough-system,resources=events,verbs=create;patch
+
+const (
+	// recheckUnready is how soon a resource is looked at again while a connector is
+	// not ready: what connectors tell about themselves is not watched.
+	recheckUnready = 10 * time.Second
+
+	// recheckConflict is how soon a pass is repeated that worked on an outdated
+	// copy of the resource.
+	recheckConflict = 200 * time.Millisecond
+)
+
+// registrar registers one connector; *enrolment.Registrar is the real one.
+type registrar interface {
+	Register(ctx context.Context, req enrolment.Request) (enrolment.Issued, error)
+}
+
+// reporter asks the connector at an address what it tells about itself.
+type reporter interface {
+	Report(ctx context.Context, address string) (config.Status, error)
+}
+
+// Reconciler makes PassthroughConnectors real. Make one with New.
+type Reconciler struct {
+	client   client.Client        // reads from the caches, writes
+	live     client.Reader        // reads from the API server
+	recorder events.EventRecorder // tells what changed
+	register registrar
+	reports  reporter
+	memory   *memory
+	now      func() time.Time // stamps conditions, and judges expiry
+
+	defaultImage string
+	firstRetry   time.Duration
+}
+
+// Options are what New needs to know.
+type Options struct {
+	// Client reads from the caches that CacheOptions describes, and writes.
+	Client client.Client
+	// Live reads from the API server. It is used for what must not be outdated or
+	// is not worth a cache: identity Secrets before a registration, token Secrets
+	// and CA bundles.
+	Live client.Reader
+	// Recorder records events of the events.k8s.io API.
+	Recorder events.EventRecorder
+	// DefaultImage is the connector's image for resources that name none.
+	DefaultImage string
+}
+
+// New returns a Reconciler that registers with the real service and asks
+// connectors over HTTP.
+func New(o Options) *Reconciler {
+	return &Reconciler{
+		client: o.Client, live: o.Live, recorder: o.Recorder,
+		register: enrolment.Registrar{}, reports: newStatusReader(), memory: newMemory(), now: time.Now,
+		defaultImage: o.DefaultImage, firstRetry: firstRetry,
+	}
+}
+
+// Reconcile makes one pass.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	pc := &v1alpha1.PassthroughConnector{}
+	if err := r.client.Get(ctx, req.NamespacedName, pc); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.memory.forget(req.NamespacedName)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, fmt.Errorf("reading the PassthroughConnector: %w", err)
+	}
+	if !pc.DeletionTimestamp.IsZero() {
+		// The garbage collector deletes what we own. Nothing outside is ours to
+		// clean up: the service removes a connector that stays away.
+		r.memory.forget(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	r.memory.meet(req.NamespacedName, pc.UID)
+
+	seen, err := r.observe(ctx, pc)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	todo := decide(seen, r.defaultImage)
+	done := r.apply(ctx, seen, todo)
+	status := summarize(seen, todo, done)
+	if err := r.writeStatus(ctx, pc, status); err != nil {
+		done.errs = append(done.errs, err)
+	}
+	return next(seen, todo, done, status)
+}
+
+// next turns what a pass found into when the following one is.
+func next(seen observation, todo plan, done outcome, status v1alpha1.PassthroughConnectorStatus) (ctrl.Result, error) {
+	if err := done.failure(); err != nil {
+		return ctrl.Result{}, err
+	}
+	var after time.Duration
+	sooner := func(d time.Duration) {
+		if d > 0 && (after == 0 || d < after) {
+			after = d
+		}
+	}
+	for _, err := range done.errs {
+		var waiting *waitingError
+		if errors.As(err, &waiting) {
+			sooner(waiting.after)
+		}
+	}
+	for _, at := range []time.Time{todo.retryAt, done.retryAt} {
+		if !at.IsZero() {
+			sooner(max(at.Sub(seen.now), time.Millisecond))
+		}
+	}
+	if status.ReadyReplicas == nil || int(*status.ReadyReplicas) < len(seen.instances) {
+		sooner(jittered(recheckUnready))
+	}
+	return ctrl.Result{RequeueAfter: after}, nil
+}

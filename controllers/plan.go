@@ -1,0 +1,184 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/desired"
+)
+
+// registrationsPerPass is how many connectors are registered in one pass, side by
+// side. The next pass follows at once, so that status shows progress.
+const registrationsPerPass = 4
+
+// plan is what a pass will do. Making one has no effect on anything.
+type plan struct {
+	// store are connectors whose identity was issued earlier and waits to be
+	// stored.
+	store []int
+	// register are connectors to register with the service now.
+	register []int
+	// apply are objects to apply, in this order.
+	apply []child
+	// remove are objects to delete, in this order.
+	remove []client.Object
+
+	// updated says of each connector whether it runs the current specification.
+	updated map[int]bool
+
+	// configurationProblem says why the specification cannot be put into effect.
+	configurationProblem error
+	// registrationProblem says why connectors that have to be registered are not.
+	registrationProblem error
+	// ownerProblems are children that belong to something else.
+	ownerProblems []error
+	// retryAt is when the next registration may be tried; zero if at no time.
+	retryAt time.Time
+}
+
+// child is an object to apply.
+type child struct {
+	kind schema.GroupVersionKind
+	name string
+	want runtime.ApplyConfiguration
+	// known says that the cache holds the object and that it is ours.
+	known bool
+}
+
+// The kinds of children.
+var (
+	deploymentKind     = appsv1.SchemeGroupVersion.WithKind("Deployment")
+	configMapKind      = corev1.SchemeGroupVersion.WithKind("ConfigMap")
+	serviceKind        = corev1.SchemeGroupVersion.WithKind("Service")
+	serviceAccountKind = corev1.SchemeGroupVersion.WithKind("ServiceAccount")
+)
+
+// decide makes the plan. Each function adds its part; a later one may rely on
+// what an earlier one found.
+func decide(o observation, defaultImage string) plan {
+	p := plan{updated: map[int]bool{}}
+	for _, policy := range []func(*plan, observation, string){
+		planCommon,
+		planConnectors,
+		planRegistrations,
+		planRemovals,
+	} {
+		policy(&p, o, defaultImage)
+	}
+	return p
+}
+
+// planCommon plans what the connectors share.
+func planCommon(p *plan, o observation, _ string) {
+	p.ensure(o, serviceAccountKind, desired.ServiceAccountName(o.connector), orNil(o.serviceAccount), desired.ServiceAccount(o.connector))
+	p.ensure(o, serviceKind, desired.ServiceName(o.connector), orNil(o.service), desired.Service(o.connector))
+}
+
+// planConnectors plans ConfigMap and Deployment of each connector that has an
+// identity. While the specification cannot be put into effect, what runs is left
+// as it is.
+func planConnectors(p *plan, o observation, defaultImage string) {
+	p.configurationProblem = o.bundleProblem
+	for i := range o.instances {
+		if p.configurationProblem != nil {
+			return
+		}
+		in := &o.instances[i]
+		files, err := desired.Files(o.connector, in.index, o.bundles)
+		if err != nil {
+			p.configurationProblem = &blockedError{reason: v1alpha1.ReasonConfigurationInvalid, message: err.Error()}
+			return
+		}
+		if !in.registered() {
+			continue
+		}
+		deployment := desired.Deployment(o.connector, desired.Instance{
+			Index: in.index, DefaultImage: defaultImage, ConnectorID: in.identity.ConnectorID, Files: files,
+		})
+		p.ensure(o, configMapKind, in.name, orNil(in.configMap), desired.ConfigMap(o.connector, in.index, files))
+		p.ensure(o, deploymentKind, in.name, orNil(in.deployment), deployment)
+		p.updated[in.index] = in.deployment != nil && current(in.deployment, deployment.Annotations[v1alpha1.AnnotationInputHash])
+	}
+}
+
+// current reports whether a Deployment has rolled out what was rendered to hash.
+func current(d *appsv1.Deployment, hash string) bool {
+	return d.Annotations[v1alpha1.AnnotationInputHash] == hash &&
+		d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas > 0
+}
+
+// ensure plans to apply an object unless it is in place, belongs to something
+// else, or is being deleted: its disappearance starts the next pass.
+func (p *plan) ensure(o observation, kind schema.GroupVersionKind, name string, live client.Object, want runtime.ApplyConfiguration) {
+	c := child{kind: kind, name: name, want: want, known: live != nil}
+	if live == nil {
+		p.apply = append(p.apply, c)
+		return
+	}
+	if err := checkOwner(o.connector, live, kind.Kind, v1alpha1.ReasonNameTaken); err != nil {
+		p.ownerProblems = append(p.ownerProblems, err)
+		return
+	}
+	if live.GetDeletionTimestamp() == nil && !inPlace(live, want) {
+		p.apply = append(p.apply, c)
+	}
+}
+
+// orNil makes a nil pointer a nil interface.
+func orNil[T any, P interface {
+	*T
+	client.Object
+}](object P) client.Object {
+	if object == nil {
+		return nil
+	}
+	return object
+}
+
+// planRegistrations chooses the connectors to register now. A specification that
+// cannot be put into effect costs no registration.
+func planRegistrations(p *plan, o observation, _ string) {
+	var missing []int
+	for i := range o.instances {
+		if o.instances[i].unsaved != nil {
+			p.store = append(p.store, i)
+		}
+		if o.instances[i].toRegister() {
+			missing = append(missing, i)
+		}
+	}
+	switch {
+	case len(missing) == 0:
+	case p.configurationProblem != nil:
+		p.registrationProblem = p.configurationProblem
+	case o.tokenProblem != nil:
+		p.registrationProblem = o.tokenProblem
+	case !o.attempt.due(o.inputs, o.now):
+		p.registrationProblem = o.attempt.problem
+		p.retryAt = o.attempt.next
+	default:
+		p.register = missing[:min(len(missing), registrationsPerPass)]
+	}
+}
+
+// planRemovals plans to delete Deployments and ConfigMaps of connectors that are
+// not asked for any more, the Deployments first. Identity Secrets stay: they are
+// used again when connectors are added.
+func planRemovals(p *plan, o observation, _ string) {
+	for _, wantDeployment := range []bool{true, false} {
+		for _, object := range o.surplus {
+			if _, isDeployment := object.(*appsv1.Deployment); isDeployment == wantDeployment && object.GetDeletionTimestamp() == nil {
+				p.remove = append(p.remove, object)
+			}
+		}
+	}
+}
