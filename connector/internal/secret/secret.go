@@ -36,10 +36,12 @@ const Placeholder = "[redacted]"
 // Methods may be called from several goroutines, but the slice that Bytes
 // returns is guarded by nothing: its user must be done before Zero is called.
 type Buffer struct {
-	// contents is a pointer, and the methods that print have value receivers,
-	// because fmt cannot call methods on unexported fields: of a Buffer in such
-	// a field it shows this pointer's address, never what it points to.
-	contents *contents
+	// open returns the contents, and the methods that print have value
+	// receivers. It is a function because fmt cannot call methods on unexported
+	// fields: of a Buffer in such a field it prints what it finds by reflection.
+	// That stops at a function. It would not at a pointer, which fmt follows
+	// when the verb does not fit.
+	open func() *contents
 }
 
 type contents struct {
@@ -49,19 +51,21 @@ type contents struct {
 
 // New returns a buffer that owns b. The caller must not use b afterwards.
 func New(b []byte) *Buffer {
-	return &Buffer{contents: &contents{bytes: b}}
+	c := &contents{bytes: b}
+	return &Buffer{open: func() *contents { return c }}
 }
 
 // Bytes returns the secret itself, valid until Zero or Move. Do not keep it, do
 // not append to it, do not turn it into a string. A nil or emptied buffer
 // returns nil.
 func (b *Buffer) Bytes() []byte {
-	if b == nil || b.contents == nil {
+	if b == nil || b.open == nil {
 		return nil
 	}
-	b.contents.mu.Lock()
-	defer b.contents.mu.Unlock()
-	return b.contents.bytes
+	c := b.open()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
 }
 
 // Len is the length of the secret in bytes.
@@ -70,25 +74,27 @@ func (b *Buffer) Len() int { return len(b.Bytes()) }
 // Zero overwrites the secret, to the end of its capacity, and lets go of it. It
 // may be called any number of times, and on a nil buffer.
 func (b *Buffer) Zero() {
-	if b == nil || b.contents == nil {
+	if b == nil || b.open == nil {
 		return
 	}
-	b.contents.mu.Lock()
-	defer b.contents.mu.Unlock()
-	clear(b.contents.bytes[:cap(b.contents.bytes)])
-	b.contents.bytes = nil
+	c := b.open()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.bytes[:cap(c.bytes)])
+	c.bytes = nil
 }
 
 // Move returns a new owner of the secret and leaves b empty. The caller must
 // see to it that the new buffer is zeroed; Zero on b then does nothing.
 func (b *Buffer) Move() *Buffer {
-	if b == nil || b.contents == nil {
+	if b == nil || b.open == nil {
 		return New(nil)
 	}
-	b.contents.mu.Lock()
-	defer b.contents.mu.Unlock()
-	moved := New(b.contents.bytes)
-	b.contents.bytes = nil
+	c := b.open()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	moved := New(c.bytes)
+	c.bytes = nil
 	return moved
 }
 

@@ -21,9 +21,12 @@ func judge(err error) (result Result, final, keep bool) {
 	if err == nil {
 		return Accepted(), true, true
 	}
+	if errors.Is(err, errNotSent) {
+		return Refused(NoLogonServers, err), false, false
+	}
 	var answer *ldap.Error
 	if !errors.As(err, &answer) || answer.ResultCode >= ldap.ErrorNetwork {
-		return Refused(RPCCallFailed, err), !errors.Is(err, errNotSent), false
+		return Refused(RPCCallFailed, err), true, false
 	}
 	switch answer.ResultCode {
 	case ldap.LDAPResultInvalidCredentials:

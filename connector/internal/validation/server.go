@@ -35,7 +35,7 @@ type server struct {
 	address string // host:port
 	tls     *tls.Config
 	idleFor time.Duration
-	slots   chan struct{} // one token per connection, in use or idle-to-be
+	slots   chan struct{} // a token per validation; idle connections are used first, so it bounds connections, too
 
 	mu        sync.Mutex    // protects what follows
 	idle      []*connection // the last is the most recently used
