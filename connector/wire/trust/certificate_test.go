@@ -10,7 +10,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // what older agents sign with
+	"crypto/sha1" // what older agents sign with
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"

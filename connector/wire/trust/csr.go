@@ -7,7 +7,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // a subject key identifier is a name, and older agents sign with it
+	"crypto/sha1" // a subject key identifier is a name, and older agents sign with it
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -34,7 +34,7 @@ func NewCSR(key crypto.Signer) ([]byte, error) {
 	if !ok || public.N.BitLen() != KeyBits {
 		return nil, fmt.Errorf("a certificate request needs an RSA key of %d bits", KeyBits)
 	}
-	id := sha1.Sum(x509.MarshalPKCS1PublicKey(public)) //nolint:gosec // RFC 5280, 4.2.1.2, method 1
+	id := sha1.Sum(x509.MarshalPKCS1PublicKey(public)) // RFC 5280, 4.2.1.2, method 1
 	keyID, err := asn1.Marshal(id[:])
 	if err != nil {
 		return nil, fmt.Errorf("encoding the subject key identifier: %w", err)
@@ -76,7 +76,7 @@ func ParseCSR(der []byte) (*rsa.PublicKey, error) {
 		digest := sha256.Sum256(csr.RawTBSCertificateRequest)
 		err = rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], csr.Signature)
 	case x509.SHA1WithRSA:
-		digest := sha1.Sum(csr.RawTBSCertificateRequest) //nolint:gosec // proof of possession, made for this one message
+		digest := sha1.Sum(csr.RawTBSCertificateRequest) // proof of possession, made for this one message
 		err = rsa.VerifyPKCS1v15(public, crypto.SHA1, digest[:], csr.Signature)
 	default:
 		return nil, fmt.Errorf("the certificate request is signed with %s: use SHA256-RSA", csr.SignatureAlgorithm)

@@ -5,7 +5,7 @@ package trust
 
 import (
 	"bytes"
-	"crypto/sha1" //nolint:gosec // thumbprints are SHA-1 by definition
+	"crypto/sha1" // thumbprints are SHA-1 by definition
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
@@ -43,7 +43,7 @@ func ParseIdentity(certificate *x509.Certificate) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	thumbprint := sha1.Sum(certificate.Raw) //nolint:gosec // thumbprints are SHA-1 by definition
+	thumbprint := sha1.Sum(certificate.Raw) // thumbprints are SHA-1 by definition
 	return Identity{
 		TenantID:    tenant.String(),
 		ConnectorID: connector.String(),
