@@ -36,10 +36,10 @@ type Rejection struct{ Reason, Message string }
 
 // Observation is what is known about a pod now.
 type Observation struct {
-	// Pod is the pod's object; its status is not looked at.
+	// Pod is the pod's object. Of its status only what others have set is
+	// looked at.
 	Pod *corev1.Pod
-	// Previous is the status computed last, for times of transition, and for
-	// conditions that others have set.
+	// Previous is the status computed last, for times of transition.
 	Previous corev1.PodStatus
 	// Init and App are in the order of the specification.
 	Init, App []Container
@@ -70,7 +70,7 @@ func Compute(o Observation) corev1.PodStatus {
 		ObservedGeneration: o.Pod.Generation,
 		HostIP:             o.HostIP,
 		HostIPs:            []corev1.HostIP{{IP: o.HostIP}},
-		QOSClass:           o.Previous.QOSClass,
+		QOSClass:           o.Pod.Status.QOSClass,
 		StartTime:          o.Previous.StartTime,
 	}
 	if computed.StartTime == nil {
@@ -168,12 +168,6 @@ func conditions(o Observation, podPhase corev1.PodPhase) []corev1.PodCondition {
 		containersReady,
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
 	}
-	var kept []corev1.PodCondition
-	for _, old := range o.Previous.Conditions {
-		if find(owned, old.Type) == nil {
-			kept = append(kept, old)
-		}
-	}
 	for i := range owned {
 		owned[i].ObservedGeneration = o.Pod.Generation
 		owned[i].LastTransitionTime = o.Now
@@ -181,7 +175,20 @@ func conditions(o Observation, podPhase corev1.PodPhase) []corev1.PodCondition {
 			owned[i].LastTransitionTime = old.LastTransitionTime
 		}
 	}
-	return append(owned, kept...)
+	return append(owned, Foreign(o.Pod.Status.Conditions)...)
+}
+
+// Foreign returns the conditions that are not the node's to set.
+func Foreign(conditions []corev1.PodCondition) []corev1.PodCondition {
+	var foreign []corev1.PodCondition
+	for _, condition := range conditions {
+		switch condition.Type {
+		case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady, corev1.PodScheduled:
+		default:
+			foreign = append(foreign, condition)
+		}
+	}
+	return foreign
 }
 
 func initializedCondition(o Observation, podPhase corev1.PodPhase) corev1.PodCondition {
@@ -219,7 +226,7 @@ func readyCondition(o Observation, containersReady corev1.PodCondition) corev1.P
 		return condition
 	}
 	for _, gate := range o.Pod.Spec.ReadinessGates {
-		set := find(o.Previous.Conditions, gate.ConditionType)
+		set := find(o.Pod.Status.Conditions, gate.ConditionType)
 		if set == nil || set.Status != corev1.ConditionTrue {
 			condition.Status, condition.Reason = corev1.ConditionFalse, reasonReadinessGate
 			condition.Message = fmt.Sprintf(messageReadinessGates, gate.ConditionType)

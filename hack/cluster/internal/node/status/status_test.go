@@ -122,8 +122,8 @@ func TestCompute(t *testing.T) {
 func TestComputeKeepsTimesAndForeignConditions(t *testing.T) {
 	foreign := corev1.PodCondition{Type: "example.test/Gate", Status: corev1.ConditionTrue, LastTransitionTime: earlier}
 	previous := Compute(Observation{Pod: &corev1.Pod{}, App: []Container{running("a", false)}, PodIP: "127.9.1.2", Now: earlier})
-	previous.Conditions = append(previous.Conditions, foreign)
-	got := Compute(Observation{Pod: &corev1.Pod{}, App: []Container{running("a", true)}, PodIP: "127.9.1.2", Now: now, Previous: previous})
+	pod := &corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{foreign, {Type: corev1.PodReady, Status: "stale"}}}}
+	got := Compute(Observation{Pod: pod, App: []Container{running("a", true)}, PodIP: "127.9.1.2", Now: now, Previous: previous})
 
 	if !got.StartTime.Equal(&earlier) {
 		t.Errorf("start time %v, want %v", got.StartTime, earlier)
@@ -137,7 +137,7 @@ func TestComputeKeepsTimesAndForeignConditions(t *testing.T) {
 	if initialized := find(got.Conditions, corev1.PodInitialized); !initialized.LastTransitionTime.Equal(&earlier) {
 		t.Errorf("Initialized changed at %v, want %v", initialized.LastTransitionTime, earlier)
 	}
-	again := Compute(Observation{Pod: &corev1.Pod{}, App: []Container{running("a", true)}, PodIP: "127.9.1.2", Now: metav1.NewTime(now.Add(time.Hour)), Previous: got})
+	again := Compute(Observation{Pod: pod, App: []Container{running("a", true)}, PodIP: "127.9.1.2", Now: metav1.NewTime(now.Add(time.Hour)), Previous: got})
 	if diff := cmp.Diff(got, again); diff != "" {
 		t.Errorf("the same observation later gave another status:\n%s", diff)
 	}
@@ -149,7 +149,7 @@ func TestComputeHonoursReadinessGates(t *testing.T) {
 	if got := find(Compute(observation).Conditions, corev1.PodReady); got.Status != corev1.ConditionFalse || got.Reason != reasonReadinessGate {
 		t.Errorf("Ready is %v (%s) although the gate is closed", got.Status, got.Reason)
 	}
-	observation.Previous.Conditions = []corev1.PodCondition{{Type: "example.test/Gate", Status: corev1.ConditionTrue}}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: "example.test/Gate", Status: corev1.ConditionTrue}}
 	if got := find(Compute(observation).Conditions, corev1.PodReady); got.Status != corev1.ConditionTrue {
 		t.Errorf("Ready is %v although the gate is open", got.Status)
 	}
