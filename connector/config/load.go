@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // MaxBytes is the size of the largest file that is read.
@@ -108,7 +109,7 @@ func (c Config) Resolve(dir string) Config {
 	c.Identity.KeyFile = absolute(c.Identity.KeyFile)
 	c.Service.CAFile = absolute(c.Service.CAFile)
 	if c.Validation.LDAP != nil {
-		ldap := LDAP{Forests: append([]Forest(nil), c.Validation.LDAP.Forests...)}
+		ldap := LDAP{Forests: slices.Clone(c.Validation.LDAP.Forests)}
 		for i := range ldap.Forests {
 			ldap.Forests[i].CAFile = absolute(ldap.Forests[i].CAFile)
 		}

@@ -141,7 +141,8 @@ func (e settings) read(parent *datacontract.Node, name string) error {
 		return nil
 	}
 	if err := json.Unmarshal([]byte(document), e.v); err != nil {
-		return fmt.Errorf("element %s: %w", name, err)
+		// The decoder repeats numbers of any length.
+		return fmt.Errorf("element %s: %.200s", name, err.Error())
 	}
 	return nil
 }

@@ -248,10 +248,19 @@ func TestResponsesThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestAnErrorNamesEveryFault(t *testing.T) {
-	_, err := ParseResponse([]byte("<BootstrapResponse><ConnectionLimit>x</ConnectionLimit><DnsLookupCacheTtl>y</DnsLookupCacheTtl></BootstrapResponse>"))
-	if err == nil || !strings.Contains(err.Error(), "ConnectionLimit") || !strings.Contains(err.Error(), "DnsLookupCacheTtl") {
-		t.Errorf("error = %v", err)
+func TestNoDocumentChoosesTheLengthOfAnError(t *testing.T) {
+	long := strings.Repeat("1", 100000)
+	for name, in := range map[string]string{
+		"a name":         "<BootstrapResponse><a" + long + "></b" + long + "></BootstrapResponse>",
+		"a root":         "<a" + long + "/>",
+		"a number":       "<BootstrapResponse><ConnectionLimit>" + long + "</ConnectionLimit></BootstrapResponse>",
+		"a span":         "<BootstrapResponse><DnsLookupCacheTtl>" + long + "</DnsLookupCacheTtl></BootstrapResponse>",
+		"settings":       `<BootstrapResponse><ConnectivitySettings>{"SignalingSettings":{"ListenBacklog":` + long + `}}</ConnectivitySettings></BootstrapResponse>`,
+		"many endpoints": "<BootstrapResponse><SignalingListenerEndpoints>" + strings.Repeat("<SignalingListenerEndpointSettings><IsAvailable>x</IsAvailable></SignalingListenerEndpointSettings>", maxItems) + "</SignalingListenerEndpoints></BootstrapResponse>",
+	} {
+		if _, err := ParseResponse([]byte(in)); err == nil || len(err.Error()) > 500 {
+			t.Errorf("%s: error = %.600v", name, err)
+		}
 	}
 }
 

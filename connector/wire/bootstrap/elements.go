@@ -4,7 +4,6 @@
 package bootstrap
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -39,13 +38,15 @@ func writeFields(w *datacontract.Writer, fields []field) {
 	}
 }
 
-// readFields reads every field and reports all that is wrong at once.
+// readFields reads every field up to the first that is wrong. Reporting more
+// would let a document choose the length of the error.
 func readFields(n *datacontract.Node, fields []field) error {
-	var errs []error
 	for _, f := range fields {
-		errs = append(errs, f.read(n, localName(f.name)))
+		if err := f.read(n, localName(f.name)); err != nil {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func localName(name string) string {
@@ -251,11 +252,12 @@ func (e list[T]) read(parent *datacontract.Node, name string) error {
 	if len(items) > maxItems {
 		return fmt.Errorf("element %s holds %d items, more than the %d allowed", name, len(items), maxItems)
 	}
-	var errs []error
 	for _, n := range items {
 		var item T
-		errs = append(errs, readFields(n, e.fields(&item)))
+		if err := readFields(n, e.fields(&item)); err != nil {
+			return err
+		}
 		*e.v = append(*e.v, item)
 	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -4,7 +4,7 @@
 package bootstrap
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -29,7 +29,7 @@ type AndThen struct{ First, Second RetryStrategy }
 // Periodic always waits the same time.
 type Periodic struct {
 	Interval    time.Duration
-	MaxAttempts int // 0: without end
+	MaxAttempts int // 0: without end, sent as nil
 }
 
 // Randomized changes the delays of another strategy by up to a percentage.
@@ -64,7 +64,7 @@ func DefaultRetryStrategy() RetryStrategy {
 // Delay returns how long to wait after the n-th failure in a row, counted from
 // 1. The caller draws random from [0, 1), anew each time. The result is false if
 // the strategy allows no further attempt; a connector that must go on then keeps
-// its last delay.
+// its last delay. The service may send a delay of nothing: set a floor.
 func (s RetryStrategy) Delay(n int, random float64) (time.Duration, bool) {
 	switch {
 	case n < 1:
@@ -155,33 +155,35 @@ func writeAttempts(w *datacontract.Writer, n int) {
 
 // readStrategy reads the strategy that is a child of n. The depth of the tree
 // is bounded by that of the document.
-func readStrategy(n *datacontract.Node) (RetryStrategy, error) {
-	var s RetryStrategy
-	var errs []error
-	switch {
-	case n.Child("AndThen") != nil:
-		c := n.Child("AndThen")
-		first, err1 := readStrategy(c.Child("First"))
-		second, err2 := readStrategy(c.Child("Second"))
-		s.AndThen, errs = &AndThen{First: first, Second: second}, []error{err1, err2}
-	case n.Child("Periodic") != nil:
-		c, p := n.Child("Periodic"), &Periodic{}
-		s.Periodic, errs = p, []error{readDuration(c, "Interval", &p.Interval), c.Int("MaxAttempts", 0, &p.MaxAttempts)}
-	case n.Child("Randomized") != nil:
-		c, r := n.Child("Randomized"), &Randomized{}
-		inner, err := readStrategy(c)
-		r.Strategy = inner
-		s.Randomized, errs = r, []error{err, c.Int("PlusOrMinusPercent", 0, &r.PlusOrMinusPercent)}
-		if r.PlusOrMinusPercent > 100 {
-			errs = append(errs, fmt.Errorf("element PlusOrMinusPercent holds %d, want at most 100", r.PlusOrMinusPercent))
+func readStrategy(n *datacontract.Node) (s RetryStrategy, err error) {
+	if c := n.Child("AndThen"); c != nil {
+		s.AndThen = &AndThen{}
+		if s.AndThen.First, err = readStrategy(c.Child("First")); err == nil {
+			s.AndThen.Second, err = readStrategy(c.Child("Second"))
 		}
-	case n.Child("ExponentialBackoff") != nil:
-		c, e := n.Child("ExponentialBackoff"), &ExponentialBackoff{}
-		s.ExponentialBackoff, errs = e, []error{
+		return s, err
+	}
+	if c := n.Child("Periodic"); c != nil {
+		p := &Periodic{}
+		return RetryStrategy{Periodic: p}, cmp.Or(
+			readDuration(c, "Interval", &p.Interval),
+			c.Int("MaxAttempts", 0, &p.MaxAttempts))
+	}
+	if c := n.Child("Randomized"); c != nil {
+		r := &Randomized{}
+		r.Strategy, err = readStrategy(c)
+		err = cmp.Or(err, c.Int("PlusOrMinusPercent", 0, &r.PlusOrMinusPercent))
+		if err == nil && r.PlusOrMinusPercent > 100 {
+			err = fmt.Errorf("element PlusOrMinusPercent holds %d, want at most 100", r.PlusOrMinusPercent)
+		}
+		return RetryStrategy{Randomized: r}, err
+	}
+	if c := n.Child("ExponentialBackoff"); c != nil {
+		e := &ExponentialBackoff{}
+		return RetryStrategy{ExponentialBackoff: e}, cmp.Or(
 			c.Int("MaxAttempts", 0, &e.MaxAttempts),
 			readDuration(c, "MaxDelay", &e.MaxDelay),
-			readDuration(c, "MinDelay", &e.MinDelay),
-		}
+			readDuration(c, "MinDelay", &e.MinDelay))
 	}
-	return s, errors.Join(errs...)
+	return s, nil
 }

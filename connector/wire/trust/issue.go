@@ -33,7 +33,7 @@ type IssueRequest struct {
 // The structures of RFC 5280, 4.1, as far as they occur. crypto/x509 cannot
 // write subjectUniqueID, and adds extensions of its own.
 type (
-	certificate struct {
+	signedCertificate struct {
 		TBS                asn1.RawValue
 		SignatureAlgorithm pkix.AlgorithmIdentifier
 		Signature          asn1.BitString
@@ -76,7 +76,7 @@ func IssueCertificate(req IssueRequest, issuer *x509.Certificate, signer crypto.
 	if err != nil {
 		return nil, fmt.Errorf("signing the connector's certificate: %w", err)
 	}
-	return asn1.Marshal(certificate{
+	return asn1.Marshal(signedCertificate{
 		TBS:                asn1.RawValue{FullBytes: tbs},
 		SignatureAlgorithm: sha256WithRSA,
 		Signature:          asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)},

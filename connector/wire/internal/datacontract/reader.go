@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,17 +23,16 @@ const (
 	MaxElements = 16384
 )
 
-// Node is an element. Methods may be called on a nil Node, which is an element
-// that is not there.
+// Node is an element; one that is i:nil reads as an empty one. Methods may be
+// called on a nil Node, which is an element that is not there.
 type Node struct {
 	Name     string // local name
-	Nil      bool   // i:nil="true"
 	Children []*Node
 
 	text []byte // all text directly inside, joined
 }
 
-// Parse reads a document whose root must have the given local name. White space
+// Parse reads a document whose root must have one of the local names. White space
 // and a byte order mark before it are allowed, as the service allows them.
 func Parse(data []byte, roots ...string) (*Node, error) {
 	if len(data) > MaxBytes {
@@ -45,7 +45,8 @@ func Parse(data []byte, roots ...string) (*Node, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("XML document is malformed: %w", err)
+			// The decoder repeats names of any length.
+			return nil, fmt.Errorf("XML document is malformed: %.200s", err.Error())
 		}
 		if err := p.take(token); err != nil {
 			return nil, err
@@ -54,12 +55,10 @@ func Parse(data []byte, roots ...string) (*Node, error) {
 	if p.root == nil {
 		return nil, errors.New("XML document is empty")
 	}
-	for _, name := range roots {
-		if p.root.Name == name {
-			return p.root, nil
-		}
+	if !slices.Contains(roots, p.root.Name) {
+		return nil, fmt.Errorf("XML document is a %.64q, want %s", p.root.Name, strings.Join(roots, " or "))
 	}
-	return nil, fmt.Errorf("XML document is a %.64q, want %s", p.root.Name, strings.Join(roots, " or "))
+	return p.root, nil
 }
 
 // parser builds the tree with a stack of its own: nothing recurses over input.
@@ -98,11 +97,6 @@ func (p *parser) start(token xml.StartElement) error {
 		return fmt.Errorf("XML document is nested deeper than the %d levels allowed", MaxDepth)
 	}
 	n := &Node{Name: token.Name.Local}
-	for _, a := range token.Attr {
-		if a.Name.Local == "nil" && a.Name.Space == SchemaInstance {
-			n.Nil = a.Value == "true" || a.Value == "1"
-		}
-	}
 	switch {
 	case len(p.open) > 0:
 		parent := p.open[len(p.open)-1]
