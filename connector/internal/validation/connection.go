@@ -63,8 +63,9 @@ func connectCode(err error) Code {
 	if !errors.As(err, &handshake) {
 		return NoLogonServers
 	}
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
+	// A TLS alert of the server's looks like a network error, but for its name.
+	var operation *net.OpError
+	if errors.As(err, &operation) && operation.Op == "remote error" {
 		return InternalError
 	}
 	var network net.Error
@@ -76,9 +77,9 @@ func connectCode(err error) Code {
 }
 
 // bind sends a simple bind and waits for the answer. A nil error means that the
-// server accepted it; an *ldap.Error with a result code of the protocol (below
-// 200) means that it answered otherwise; any other error, that it did not
-// answer. errNotSent is among the latter's causes if it cannot have seen it.
+// server accepted it; one that is [answered], that it answered otherwise; any
+// other, that it did not answer. errNotSent is among the latter's causes if the
+// bind cannot have reached it.
 //
 // The LDAP library wants a string. It gets one that shares the buffer's memory
 // and lives for this call. The library then copies it into the packet it
@@ -104,8 +105,10 @@ func (c *connection) bind(ctx context.Context, upn string, password *secret.Buff
 	c.wire.begin()
 	err := c.ldap.Bind(upn, unsafe.String(unsafe.SliceData(b), len(b))) //nolint:gosec // see above: a copy could not be zeroed
 	runtime.KeepAlive(password)
-	var answer *ldap.Error
-	if err == nil || (errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork) {
+	if err == nil {
+		return nil
+	}
+	if _, ok := answered(err); ok {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -115,6 +118,16 @@ func (c *connection) bind(ctx context.Context, upn string, password *secret.Buff
 		return errors.Join(errNotSent, err)
 	}
 	return fmt.Errorf("no answer to the bind: %w", err)
+}
+
+// answered returns the server's answer, if err is one. The library uses the
+// same type for its own troubles, which have no packet.
+func answered(err error) (*ldap.Error, bool) {
+	var answer *ldap.Error
+	if errors.As(err, &answer) && answer.Packet != nil {
+		return answer, true
+	}
+	return nil, false
 }
 
 // usable reports whether the connection is open, as far as is known, and young

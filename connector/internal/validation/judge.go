@@ -24,8 +24,8 @@ func judge(err error) (result Result, final, keep bool) {
 	if errors.Is(err, errNotSent) {
 		return Refused(NoLogonServers, err), false, false
 	}
-	var answer *ldap.Error
-	if !errors.As(err, &answer) || answer.ResultCode >= ldap.ErrorNetwork {
+	answer, ok := answered(err)
+	if !ok {
 		return Refused(RPCCallFailed, err), true, false
 	}
 	switch answer.ResultCode {

@@ -49,7 +49,7 @@ func newServer(raw string, roots *x509.CertPool, opts LDAPOptions) (*server, err
 		return nil, fmt.Errorf("server %q is not a URL of the form ldaps://host:636: %w", raw, err)
 	}
 	if u.Scheme != "ldaps" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || (u.Path != "" && u.Path != "/") {
-		return nil, fmt.Errorf("server %q must be of the form ldaps://host or ldaps://host:636; a bind carries the password, so there is no clear-text form", raw)
+		return nil, fmt.Errorf("server %q must be of the form ldaps://host or ldaps://host:636; a bind carries the password, so there is no clear-text form", u.Redacted())
 	}
 	port := u.Port()
 	if port == "" {
