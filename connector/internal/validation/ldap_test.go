@@ -233,7 +233,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		<-arrived
 	}
 	// All slots are taken and no bind returns: one more finds no connection.
-	wantCode(t, validate(within(t, 100*time.Millisecond), v, "bob", ldapserver.Password), NoSystemResources)
+	wantCode(t, validate(within(t, 500*time.Millisecond), v, "bob", ldapserver.Password), NoSystemResources)
 	close(release)
 	group.Wait()
 	if got := server.Connections(); got > bound {
@@ -291,10 +291,11 @@ func TestAConnectionIsReplacedWhenOld(t *testing.T) {
 func TestTheDeadlineIsKept(t *testing.T) {
 	server := directory(t, ldapserver.Options{})
 	v := against(t, server)
-	const limit = 500 * time.Millisecond
+	// The margin is for busy machines; victor's answer would take 30 seconds.
+	const limit, margin = time.Second, 5 * time.Second
 	start := time.Now()
 	got := validate(within(t, limit), v, "victor", ldapserver.Password)
-	if took := time.Since(start); took < limit || took > 2*limit {
+	if took := time.Since(start); took < limit || took > limit+margin {
 		t.Errorf("it took %s, want %s", took, limit)
 	}
 	wantCode(t, got, RPCCallFailed)
@@ -365,7 +366,7 @@ func TestTheNextServerIsAskedIfOneCannotBe(t *testing.T) {
 			}
 			t.Cleanup(second.Close)
 			v := newLDAP(t, LDAPOptions{Forests: []Forest{forestOf(second.CAFile(), first(t, dir), second.Addr())}})
-			wantCode(t, validate(within(t, 2*time.Second), v, "alice", ldapserver.Password), Success)
+			wantCode(t, validate(within(t, 4*time.Second), v, "alice", ldapserver.Password), Success)
 			// It is remembered: the good server is asked first now.
 			if got := v.forests[0].preferred()[0].address; got != second.Addr() {
 				t.Errorf("the next request goes to %s first, want %s", got, second.Addr())
@@ -433,8 +434,8 @@ func TestNoServerCanBeReached(t *testing.T) {
 	start := time.Now()
 	got := validate(within(t, time.Second), v, "alice", ldapserver.Password)
 	wantCode(t, got, NoLogonServers)
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("it took %s of a second", took)
+	if took := time.Since(start); took > 6*time.Second {
+		t.Errorf("it took %s, want one second", took)
 	}
 }
 

@@ -105,8 +105,9 @@ func (l *Limit) Validate(ctx context.Context, upn, domain string, password *secr
 	go func() {
 		defer release()
 		defer call.returned()
-		defer owned.Zero()
-		call.done <- run(ctx, l.next, upn, domain, owned)
+		result := run(ctx, l.next, upn, domain, owned)
+		owned.Zero() // before the caller learns the result
+		call.done <- result
 	}()
 
 	select {
@@ -131,6 +132,9 @@ func run(ctx context.Context, v Validator, upn, domain string, password *secret.
 // acquire waits for the user's turn and then for a slot. The error tells which
 // of the two did not come.
 func (l *Limit) acquire(ctx context.Context, user string) (release func(), err error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("there was no time left: %w", context.Cause(ctx))
+	}
 	turn := l.enter(user)
 	select {
 	case turn.slot <- struct{}{}:
