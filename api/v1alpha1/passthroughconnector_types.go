@@ -71,7 +71,7 @@ type PassthroughConnectorSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')",message="tenantID must be a GUID such as 6f5e4d3c-2b1a-4908-8716-253443526170: copy it from the tenant's overview page",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') && self != '00000000-0000-0000-0000-000000000000'",message="tenantID must be a GUID such as 6f5e4d3c-2b1a-4908-8716-253443526170: copy it from the tenant's overview page",reason=FieldValueInvalid
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="tenantID cannot be changed: create another PassthroughConnector for another tenant"
 	TenantID string `json:"tenantID,omitempty"`
 

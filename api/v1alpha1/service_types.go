@@ -57,7 +57,7 @@ type ServiceSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^http://([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?/?$')",message="proxyURL must be an http:// URL of a host and a port without credentials, such as http://proxy.contoso.example:3128",reason=FieldValueInvalid
+	// +kubebuilder:validation:XValidation:rule="self.matches('^http://([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})$')",message="proxyURL must be an http:// URL of a host and a port without credentials, such as http://proxy.contoso.example:3128",reason=FieldValueInvalid
 	ProxyURL string `json:"proxyURL,omitempty"`
 }
 
@@ -117,9 +117,9 @@ type CustomCloud struct {
 
 // HostSuffix is the ending of host names, with its leading dot.
 //
-// +kubebuilder:validation:MinLength=2
+// +kubebuilder:validation:MinLength=4
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:XValidation:rule="self.matches('^([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)+$')",message="a host suffix must begin with a dot and be in lower case, such as .msappproxy.test",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="self.matches('^([.][a-z0-9]([-a-z0-9]*[a-z0-9])?){2,}$')",message="a host suffix must be a dot and at least two labels in lower case, such as .msappproxy.test",reason=FieldValueInvalid
 type HostSuffix string
 
 // RegistrationSpec is how the operator proves that it may register connectors.

@@ -89,7 +89,7 @@ func certificateProblem(err error) string {
 		return clean(invalid.Error(), "")
 	case errors.As(err, &verify):
 		return clean(verify.Err.Error(), "")
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "what answers does not speak TLS"
 	case errors.As(err, &alert):
 		return clean(alert.Error(), "")
