@@ -109,8 +109,11 @@ func newProxy(t *testing.T, destination string) *proxy {
 		}
 		defer func() { _ = client.Close() }()
 		_, _ = fmt.Fprint(client, "HTTP/1.1 200 OK\r\n\r\n")
-		go func() { _, _ = io.Copy(upstream, client) }()
-		_, _ = io.Copy(client, upstream)
+		// Whichever side ends first ends the other.
+		ended := make(chan struct{}, 2)
+		go func() { _, _ = io.Copy(upstream, client); ended <- struct{}{} }()
+		go func() { _, _ = io.Copy(client, upstream); ended <- struct{}{} }()
+		<-ended
 	}))
 	t.Cleanup(p.Close)
 	return p
