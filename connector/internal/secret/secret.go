@@ -23,6 +23,7 @@
 package secret
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -115,7 +116,7 @@ func (Buffer) MarshalJSON() ([]byte, error) { return []byte(`"` + Placeholder + 
 
 // MarshalBinary refuses: a secret is never stored.
 func (Buffer) MarshalBinary() ([]byte, error) {
-	return nil, fmt.Errorf("a secret cannot be encoded: it lives in memory, for one request")
+	return nil, errors.New("a secret cannot be encoded: it lives in memory, for one request")
 }
 
 // LogValue is the placeholder, for log/slog.

@@ -139,7 +139,7 @@ func (c *connection) usable() bool {
 // close does not block: with TCP gone, nothing it waits for can.
 func (c *connection) close() {
 	c.raw.Close()
-	c.ldap.Close()
+	_ = c.ldap.Close()
 }
 
 // maxResponse bounds what is read in answer to one bind. A response is some

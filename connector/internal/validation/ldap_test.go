@@ -291,6 +291,8 @@ func TestAConnectionIsReplacedWhenOld(t *testing.T) {
 func TestTheDeadlineIsKept(t *testing.T) {
 	server := directory(t, ldapserver.Options{})
 	v := against(t, server)
+	// A connection is at hand, so that the time goes into the bind.
+	wantCode(t, validate(within(t, 10*time.Second), v, "alice", ldapserver.Password), Success)
 	// The margin is for busy machines; victor's answer would take 30 seconds.
 	const limit, margin = time.Second, 5 * time.Second
 	start := time.Now()
@@ -347,9 +349,10 @@ func silentPort(t *testing.T) string {
 
 func TestTheNextServerIsAskedIfOneCannotBe(t *testing.T) {
 	for name, first := range map[string]func(*testing.T, string) string{
-		"nothing listens": func(t *testing.T, _ string) string { return closedPort(t) },
-		"it is silent":    func(t *testing.T, _ string) string { return silentPort(t) },
+		"nothing listens": func(t *testing.T, _ string) string { t.Helper(); return closedPort(t) },
+		"it is silent":    func(t *testing.T, _ string) string { t.Helper(); return silentPort(t) },
 		"its certificate is for another name": func(t *testing.T, dir string) string {
+			t.Helper()
 			s, err := ldapserver.Start(t.Context(), ldapserver.Options{Listen: "127.0.0.1:0", Dir: dir, HostNames: []string{"dc9.contoso.example"}, HostNamesOnly: true})
 			if err != nil {
 				t.Fatal(err)
@@ -366,7 +369,7 @@ func TestTheNextServerIsAskedIfOneCannotBe(t *testing.T) {
 			}
 			t.Cleanup(second.Close)
 			v := newLDAP(t, LDAPOptions{Forests: []Forest{forestOf(second.CAFile(), first(t, dir), second.Addr())}})
-			wantCode(t, validate(within(t, 4*time.Second), v, "alice", ldapserver.Password), Success)
+			wantCode(t, validate(within(t, 6*time.Second), v, "alice", ldapserver.Password), Success)
 			// It is remembered: the good server is asked first now.
 			if got := v.forests[0].preferred()[0].address; got != second.Addr() {
 				t.Errorf("the next request goes to %s first, want %s", got, second.Addr())

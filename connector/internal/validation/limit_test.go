@@ -84,6 +84,9 @@ func TestLimitBoundsConcurrency(t *testing.T) {
 		if g.most != 4 || g.mostOne != 1 {
 			t.Errorf("up to %d validations ran at a time, %d of one user; want 4 and 1", g.most, g.mostOne)
 		}
+		synctest.Wait()
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		if len(l.users) != 0 {
 			t.Errorf("%d users are remembered with nothing running", len(l.users))
 		}

@@ -58,7 +58,7 @@ func dial(t *testing.T, server *ldapserver.Server) *ldap.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
 
@@ -135,7 +135,7 @@ func TestKeepsItsCA(t *testing.T) {
 	if err != nil {
 		t.Fatalf("a server that was started again is not trusted as before: %v", err)
 	}
-	conn.Close()
+	_ = conn.Close()
 }
 
 func TestRefusesPublicAddresses(t *testing.T) {
@@ -157,7 +157,7 @@ func TestOutage(t *testing.T) {
 		t.Error("an open connection survived the outage")
 	}
 	if c, err := ldap.DialURL("ldaps://"+server.Addr(), ldap.DialWithTLSConfig(config)); err == nil {
-		c.Close()
+		_ = c.Close()
 		t.Error("a connection was made during the outage")
 	}
 	server.ToggleOutage()
