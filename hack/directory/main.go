@@ -103,7 +103,7 @@ func writeReady(path string, r ready) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone when all went well
+	defer os.Remove(tmp.Name()) // gone already when all went well
 	if _, err := tmp.Write(b); err != nil {
 		tmp.Close()
 		return err

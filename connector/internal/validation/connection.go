@@ -59,8 +59,7 @@ func (e *handshakeError) Unwrap() error { return e.err }
 // connectCode tells a server that cannot be reached (1311) from one that is
 // reached and cannot be trusted, or does not speak TLS (1359).
 func connectCode(err error) Code {
-	var handshake *handshakeError
-	if !errors.As(err, &handshake) {
+	if _, ok := errors.AsType[*handshakeError](err); !ok {
 		return NoLogonServers
 	}
 	// A TLS alert of the server's looks like a network error, but for its name.

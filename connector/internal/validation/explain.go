@@ -35,7 +35,7 @@ func Explain(arg string) (string, error) {
 		return "", unknown(arg)
 	}
 	// Tools print an HRESULT signed or unsigned; both are the same 32 bits.
-	if row, ok := Lookup(Code(int32(uint32(number)))); ok { //nolint:gosec // the range is checked, the wrap is meant
+	if row, ok := Lookup(Code(int32(uint32(number)))); ok {
 		return explainRow(row), nil
 	}
 	if e, ok := LookupAADSTS(int(number)); ok {

@@ -113,7 +113,7 @@ func TestAPasswordIsFoundNowhere(t *testing.T) {
 			if _, code := got.Answer(); code != want {
 				t.Errorf("%s, %s: answered %d (%v), want %d", name, how, code, got.Err, want)
 			}
-			logger.Info("validated", "result", got, "password", password)
+			logger.Info("validated", "result", got, "password", *password)
 			logger.Error(got.Err, "validated", "validator", v)
 			encoded, _ := json.Marshal(got)
 			fmt.Fprintf(&out, "%v %+v %#v %s %s\n", got, got, got, got.Err, encoded)
@@ -126,7 +126,7 @@ func TestAPasswordIsFoundNowhere(t *testing.T) {
 	}
 	for _, trace := range []string{
 		canary, "C4nary", "Coal-Mine", hex.EncodeToString([]byte(canary)), base64.StdEncoding.EncodeToString([]byte(canary))[:32],
-		strings.Trim(fmt.Sprint([]byte(canary)), "[]"),
+		strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]"),
 	} {
 		if at := strings.Index(out.String(), trace); at >= 0 {
 			t.Errorf("the output holds the password as %q: …%.300s…", trace, out.String()[max(0, at-150):])
