@@ -6,7 +6,6 @@ package pod
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -93,7 +92,7 @@ func (c *container) once() (ended corev1.ContainerStateTerminated, ok bool) {
 		return ended, false
 	}
 	count := c.observed().RestartCount
-	log, err := containerlog.Create(c.runner.LogPath(c.name, count))
+	log, err := containerlog.Create(c.runner.logPath(c.name, count))
 	if err != nil {
 		return c.failed(time.Now(), err), true
 	}
@@ -245,7 +244,7 @@ func (c *container) terminationMessage(exit process.Exit) string {
 		return string(data[:min(len(data), messageLimit)])
 	}
 	if exit.Code != 0 && spec.TerminationMessagePolicy == corev1.TerminationMessageFallbackToLogsOnError {
-		return containerlog.Tail(c.runner.LogPath(c.name, c.observed().RestartCount), messageLines, messageLimit/2)
+		return containerlog.Tail(c.runner.logPath(c.name, c.observed().RestartCount), messageLines, messageLimit/2)
 	}
 	return ""
 }
@@ -257,19 +256,4 @@ func (c *container) observed() status.Container {
 	c.runner.mu.Lock()
 	defer c.runner.mu.Unlock()
 	return *c.slot
-}
-
-// LogPath is the log of the container's start number count.
-func (r *Runner) LogPath(container string, count int32) string {
-	return filepath.Join(r.logDir, container, fmt.Sprintf("%d.log", count))
-}
-
-func (r *Runner) forgetLogs(container string, count int32) {
-	if old := count - keptLogs - 1; old >= 0 {
-		_ = os.Remove(r.LogPath(container, old))
-	}
-}
-
-func (r *Runner) terminationPath(container string) string {
-	return filepath.Join(r.dir, "termination", container)
 }

@@ -5,10 +5,8 @@ package pod
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -32,7 +30,6 @@ const (
 type Runner struct {
 	config *Config
 	log    logr.Logger
-	uid    string
 	// dir and logDir are the pod's own directories.
 	dir, logDir string
 
@@ -62,10 +59,10 @@ type Runner struct {
 func New(config *Config, pod *corev1.Pod) *Runner {
 	stopped, stop := context.WithCancel(context.Background())
 	runner := &Runner{
-		config: config, uid: string(pod.UID), pod: pod, published: pod.Status,
+		config: config, pod: pod, published: pod.Status,
 		log:    config.Log.WithValues("namespace", pod.Namespace, "pod", pod.Name, "uid", pod.UID),
-		dir:    filepath.Join(config.PodDir, string(pod.UID)),
-		logDir: filepath.Join(config.LogDir, fmt.Sprintf("%s_%s_%s", pod.Namespace, pod.Name, pod.UID)),
+		dir:    podDir(config, pod),
+		logDir: logDir(config, pod),
 		stop:   stop, stopped: stopped,
 		kill: make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{}),
 		dirty: make(chan struct{}, 1), refresh: make(chan struct{}, 1),
@@ -199,17 +196,6 @@ func (r *Runner) Suspend(grace time.Duration) {
 
 // Done is closed when Run has returned.
 func (r *Runner) Done() <-chan struct{} { return r.done }
-
-// Remove deletes the pod's files. Call it after Done.
-func (r *Runner) Remove() error {
-	if err := os.RemoveAll(r.dir); err != nil {
-		return fmt.Errorf("removing the pod's directory: %w", err)
-	}
-	if err := os.RemoveAll(r.logDir); err != nil {
-		return fmt.Errorf("removing the pod's logs: %w", err)
-	}
-	return nil
-}
 
 // Update takes a newer version of the pod's object: labels and annotations
 // reach downward API files, a changed image restarts its container.

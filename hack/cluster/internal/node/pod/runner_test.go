@@ -490,12 +490,12 @@ func TestRunnerRemoveLeavesNothing(t *testing.T) {
 		w := newWorld(t)
 		runner := w.run(t, newPod(nil))
 		synctest.Wait()
-		if _, err := os.Stat(runner.LogPath("c", 0)); err != nil {
+		if _, err := os.Stat(runner.logPath("c", 0)); err != nil {
 			t.Errorf("no log: %v", err)
 		}
 		runner.Stop(0)
 		<-runner.Done()
-		if err := runner.Remove(); err != nil {
+		if err := Remove(w.config, runner.Pod()); err != nil {
 			t.Fatal(err)
 		}
 		for _, dir := range []string{w.config.PodDir, w.config.LogDir} {

@@ -15,14 +15,16 @@ import (
 
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/atomicdir"
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/mounts"
-	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/objects"
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/volume"
 )
 
 const (
 	// volumeRetry is how often a volume that cannot be made is tried again
 	// without any news about its objects.
-	volumeRetry = time.Second
+	volumeRetry = 500 * time.Millisecond
+	// mountPatience is how long a volume may be impossible without an event: the
+	// API server takes a moment to let the node read what a new pod uses.
+	mountPatience = 3 * time.Second
 	// tokenTimeout bounds one request for a token.
 	tokenTimeout = 10 * time.Second
 	// minRefresh keeps a token with a very short life from being asked for all the time.
@@ -54,13 +56,13 @@ func newVolumes(runner *Runner) *volumes {
 func (v *volumes) prepare() bool {
 	r := v.runner
 	v.release = r.config.Objects.Subscribe(volume.References(r.Pod()), func() { signal(r.refresh) })
-	reported := ""
+	began, reported := time.Now(), ""
 	for {
 		err := v.write()
 		if err == nil {
 			return true
 		}
-		if !errors.Is(err, objects.ErrPending) && err.Error() != reported {
+		if time.Since(began) >= mountPatience && err.Error() != reported {
 			reported = err.Error()
 			r.event(corev1.EventTypeWarning, "FailedMount", "MountVolume.SetUp failed for "+reported)
 		}

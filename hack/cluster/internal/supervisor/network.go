@@ -1,0 +1,123 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+)
+
+const (
+	// The second byte of the cluster's addresses. 127.0 and 127.1 are used by
+	// others: localhost, and resolvers that listen on 127.0.0.53 and the like.
+	firstBlock, lastBlock = 2, 254
+	// nodeBits makes room for 15 nodes of 4096 addresses beside the control plane.
+	nodeBits = 20
+)
+
+// network is the cluster's part of the loopback network, 127.N.0.0/16. No two
+// clusters of a machine share one, so the pods of one never take the ports of
+// another's.
+type network struct {
+	// Block is the N.
+	Block int `json:"block"`
+	// Ports are what was free when the cluster was made, by component.
+	Ports map[string]int `json:"ports"`
+
+	claim net.Listener
+}
+
+// claimNetwork takes the block and ports that the state file remembers, or
+// others where somebody has taken them meanwhile. The claim lasts until this
+// process ends.
+func claimNetwork(state string, specs []nodeSpec) (*network, error) {
+	claimed := &network{}
+	data, err := os.ReadFile(state)
+	if err == nil {
+		err = json.Unmarshal(data, claimed)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the cluster's state (delete the directory to start over): %w", err)
+	}
+	if err := claimed.claimBlock(); err != nil {
+		return nil, err
+	}
+	if claimed.Ports == nil {
+		claimed.Ports = map[string]int{}
+	}
+	wanted := map[string]netip.Addr{etcdName: claimed.controlPlane(), apiServerName: claimed.controlPlane()}
+	for _, spec := range specs {
+		wanted[spec.name] = claimed.nodeAddress(spec.index)
+	}
+	for component, address := range wanted {
+		if claimed.Ports[component], err = freePort(address, claimed.Ports[component]); err != nil {
+			return nil, err
+		}
+	}
+	data, err = json.MarshalIndent(claimed, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encoding the cluster's state: %w", err)
+	}
+	return claimed, writeFile(state, append(data, '\n'))
+}
+
+// claimBlock tries the remembered block first and then others in random
+// order. An abstract socket is the claim: it is seen by exactly those who
+// share the loopback network, and goes when this process does.
+func (n *network) claimBlock() error {
+	candidates := rand.Perm(lastBlock - firstBlock + 1)
+	for i := range candidates {
+		candidates[i] += firstBlock
+	}
+	if n.Block >= firstBlock && n.Block <= lastBlock {
+		candidates = append([]int{n.Block}, candidates...)
+	}
+	var problem error
+	for _, candidate := range candidates {
+		claim, err := net.Listen("unix", fmt.Sprintf("@kubecluster-127.%d", candidate))
+		if err == nil {
+			n.Block, n.claim = candidate, claim
+			return nil
+		}
+		problem = err
+	}
+	return fmt.Errorf("claiming a part of the loopback network: %w", problem)
+}
+
+// controlPlane is the address of everything but nodes and pods.
+func (n *network) controlPlane() netip.Addr {
+	return netip.AddrFrom4([4]byte{127, byte(n.Block), 0, 1})
+}
+
+// nodeBlock is where the pods of a node get their addresses from.
+func (n *network) nodeBlock(index int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(n.Block), byte((index + 1) << (24 - nodeBits)), 0}), nodeBits)
+}
+
+// nodeAddress is the node's own, the first of its block.
+func (n *network) nodeAddress(index int) netip.Addr { return n.nodeBlock(index).Addr().Next() }
+
+func (n *network) endpoint(component string) string {
+	return net.JoinHostPort(n.controlPlane().String(), strconv.Itoa(n.Ports[component]))
+}
+
+// freePort returns the preferred port if it can be listened on, else another.
+func freePort(address netip.Addr, preferred int) (int, error) {
+	for _, port := range []int{preferred, 0} {
+		listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(address, uint16(port))))
+		if err != nil {
+			continue
+		}
+		free := listener.Addr().(*net.TCPAddr).Port
+		return free, listener.Close()
+	}
+	return 0, fmt.Errorf("no port of %s can be listened on", address)
+}
