@@ -8,8 +8,8 @@
 //	directory --listen 127.0.0.1:0 --dir D --ready-file F [--accept-everything]
 //
 // When it serves, it writes {"address":"127.0.0.1:NNN","caFile":"D/ca.pem"} to
-// the ready file. SIGUSR1 begins and ends an outage. It stops on SIGTERM and
-// SIGINT with exit code 0; 1 means that it failed, 2 that it was called wrongly.
+// the ready file. SIGUSR1 begins an outage and SIGUSR2 ends it. It stops on
+// SIGTERM and SIGINT with exit code 0; 1 means that it failed, 2 that it was called wrongly.
 package main
 
 import (

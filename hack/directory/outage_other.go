@@ -7,5 +7,5 @@ package main
 
 import "github.com/passthrough-dev/connector-operator/hack/directory/ldapserver"
 
-// outageOnSignal does nothing where there is no SIGUSR1.
+// outageOnSignal does nothing where there is no SIGUSR1 and SIGUSR2.
 func outageOnSignal(*ldapserver.Server) (stop func()) { return func() {} }

@@ -13,15 +13,16 @@ import (
 	"github.com/passthrough-dev/connector-operator/hack/directory/ldapserver"
 )
 
-// outageOnSignal toggles the outage on every SIGUSR1 until stop is called.
+// outageOnSignal begins an outage on SIGUSR1 and ends it on SIGUSR2, until stop
+// is called. Two signals, because two of a kind may arrive as one.
 func outageOnSignal(server *ldapserver.Server) (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range signals {
-			server.ToggleOutage()
+		for received := range signals {
+			server.SetOutage(received == syscall.SIGUSR1)
 		}
 	}()
 	return func() {

@@ -480,9 +480,10 @@ func TestTLSIsVerified(t *testing.T) {
 // oldTLS and clearText are servers that greet every connection in their way.
 func oldTLS(t *testing.T) string {
 	t.Helper()
-	// The certificate does not matter: the version is agreed on first.
-	config := &tls.Config{MaxVersion: tls.VersionTLS11, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		return nil, errors.New("the handshake should have failed before")
+	// The certificate is asked for when the version has been agreed on.
+	config := &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		t.Error("the validator agreed to a version of TLS before 1.2")
+		return nil, errors.New("no certificate")
 	}}
 	return greet(t, func(conn net.Conn) { _ = tls.Server(conn, config).HandshakeContext(t.Context()) })
 }

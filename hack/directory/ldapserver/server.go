@@ -151,14 +151,6 @@ func (s *Server) SetOutage(on bool) {
 	s.log.Info("outage", "on", on)
 }
 
-// ToggleOutage begins an outage if there is none, and ends it otherwise.
-func (s *Server) ToggleOutage() {
-	s.mu.Lock()
-	on := !s.outage
-	s.mu.Unlock()
-	s.SetOutage(on)
-}
-
 // hangUp closes every connection; s.mu is held.
 func (s *Server) hangUp() {
 	for c := range s.open {

@@ -160,7 +160,7 @@ func TestOutage(t *testing.T) {
 		_ = c.Close()
 		t.Error("a connection was made during the outage")
 	}
-	server.ToggleOutage()
+	server.SetOutage(false)
 	if err := dial(t, server).Bind("alice@contoso.example", ldapserver.Password); err != nil {
 		t.Errorf("after the outage: %v", err)
 	}
