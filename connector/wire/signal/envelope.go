@@ -102,7 +102,10 @@ const (
 	ActionPing           = "Ping"
 	ActionCreateSequence = rmNamespace + "/CreateSequence"
 
-	anonymous          = "http://www.w3.org/2005/08/addressing/anonymous"
+	// AnonymousAddress is the address of answers: back where the request came from.
+	AnonymousAddress = "http://www.w3.org/2005/08/addressing/anonymous"
+
+	anonymous          = AnonymousAddress
 	rmNamespace        = "http://schemas.xmlsoap.org/ws/2005/02/rm"
 	signalingNamespace = "http://schemas.datacontract.org/2004/07/Microsoft.ApplicationProxy.Common.SignalingDataModel"
 	requestNamespace   = "http://schemas.datacontract.org/2004/07/Microsoft.ApplicationProxy.Common.RequestContexts"

@@ -1,0 +1,240 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/connector/internal/bootstrapping"
+	"github.com/passthrough-dev/connector-operator/connector/internal/health"
+	"github.com/passthrough-dev/connector-operator/connector/internal/identity"
+	"github.com/passthrough-dev/connector-operator/connector/internal/metrics"
+	"github.com/passthrough-dev/connector-operator/connector/internal/rendezvous"
+	"github.com/passthrough-dev/connector-operator/connector/internal/signalling"
+	"github.com/passthrough-dev/connector-operator/connector/internal/validation"
+	"github.com/passthrough-dev/connector-operator/connector/wire/bootstrap"
+)
+
+// protocolVersion is the version of the service's own agent whose behaviour
+// this connector follows; the service is told it in several places.
+const protocolVersion = "1.5.3437.0"
+
+const (
+	reloadInterval = 10 * time.Second
+	// rendezvousPerValidation: a rendezvous is held open for a while after its
+	// validation has ended.
+	rendezvousPerValidation = 2
+	shutdownTimeout         = 5 * time.Second
+)
+
+// Options of Run; all are required but BindIP.
+type Options struct {
+	Config config.Config
+	// BindIP is the address of the status pages; empty means all addresses.
+	BindIP  string
+	Version string
+	Log     logr.Logger
+}
+
+// agent is what the tasks share.
+type agent struct {
+	opts     Options
+	identity *identity.Store
+	clients  *clients
+	tracker  *health.Tracker
+	metrics  *metrics.Metrics
+	ldap     *validation.LDAP
+	handler  *rendezvous.Handler
+	listener *signalling.Listener
+	settings atomic.Pointer[rendezvous.Settings]
+
+	mu       sync.Mutex // protects attached
+	attached map[string]bool
+}
+
+// Run is the connector. It returns nil when ctx ends and what it held has been
+// answered, and an error if it could not start or the status pages failed.
+func Run(ctx context.Context, opts Options) error {
+	a, err := build(opts)
+	if err != nil {
+		return err
+	}
+	defer a.ldap.Close()
+	listening, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(opts.BindIP, strconv.Itoa(opts.Config.Health.Port)))
+	if err != nil {
+		return fmt.Errorf("serving the status pages: %w", err)
+	}
+	server := &http.Server{
+		Handler:           a.tracker.Handler(a.metrics.Handler()),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listening) }()
+	opts.Log.Info("The connector has started", "version", opts.Version, "connectorID", a.identity.Identity().ConnectorID,
+		"tenantID", opts.Config.TenantID, "statusPages", listening.Addr().String())
+
+	err = a.serve(ctx, failed)
+
+	closing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	return errors.Join(err, server.Shutdown(closing))
+}
+
+func build(opts Options) (*agent, error) {
+	c := opts.Config
+	id, err := identity.Load(c.Identity.CertificateFile, c.Identity.KeyFile, c.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := newClients(c.Service, id)
+	if err != nil {
+		return nil, err
+	}
+	ldap, err := newLDAP(c.Validation)
+	if err != nil {
+		return nil, err
+	}
+	var reasons []string
+	for _, r := range rendezvous.DropReasons() {
+		reasons = append(reasons, string(r))
+	}
+	a := &agent{
+		opts: opts, identity: id, clients: cl, ldap: ldap,
+		tracker: health.New(c, opts.Version), metrics: metrics.New(opts.Version, reasons), attached: map[string]bool{},
+	}
+	a.settings.Store(settingsOf(bootstrap.DefaultResponse()))
+	a.showIdentity()
+	a.handler = rendezvous.New(rendezvous.Options{
+		TenantID: c.TenantID, ConnectorID: func() string { return id.Identity().ConnectorID }, Version: protocolVersion,
+		ProxyInUse: c.Service.ProxyURL != "", Pins: c.Service, Keys: id,
+		Validator: limited{validation.NewLimit(ldap, validation.LimitOptions{
+			MaxConcurrent: c.Validation.MaxConcurrent, Timeout: time.Duration(c.Validation.TimeoutSeconds) * time.Second, Observer: a.metrics,
+		})},
+		Dial: func(ctx context.Context, host string) (net.Conn, error) {
+			return cl.dialRelay(ctx, host, subprotocolAccept)
+		},
+		Client: cl.service, Settings: func() rendezvous.Settings { return *a.settings.Load() },
+		Observer: counted{a.metrics}, Log: opts.Log.WithName("rendezvous"),
+		MaxConcurrent: rendezvousPerValidation * c.Validation.MaxConcurrent,
+	})
+	a.listener = signalling.New(signalling.Options{
+		Dial: func(ctx context.Context, host string) (net.Conn, error) {
+			return cl.dialRelay(ctx, host, subprotocolListener)
+		},
+		Handle: a.handler.Handle, Notify: a.linkChanged, Log: opts.Log.WithName("signalling"),
+	})
+	return a, nil
+}
+
+// serve runs until ctx ends or the status pages fail, and stops in order.
+func (a *agent) serve(ctx context.Context, failed <-chan error) error {
+	// Ended by the end of ctx, or by a validator that accepts anything.
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	var tasks sync.WaitGroup
+	tasks.Go(func() { a.reload(ctx) })
+	tasks.Go(func() {
+		if a.proveFirst(serving) {
+			tasks.Go(func() { a.bootstrap(serving) })
+			a.keepProving(serving)
+		}
+		stopServing()
+	})
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("serving the status pages: %w", err)
+	case <-serving.Done():
+		// Latched: serve nothing any more, but stay to say why.
+		a.stop()
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+			err = fmt.Errorf("serving the status pages: %w", err)
+		}
+	}
+	a.tracker.Stopping()
+	a.stop()
+	stopServing()
+	if err == nil {
+		tasks.Wait()
+	}
+	return err
+}
+
+// stop closes signalling and waits for the requests that are held. It may be
+// called twice.
+func (a *agent) stop() {
+	limit := a.settings.Load().Limit
+	a.opts.Log.Info("Closing the signalling links and finishing what is held", "within", limit.String())
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	a.listener.Close()
+	if err := a.handler.Drain(ctx); err != nil {
+		a.opts.Log.Error(err, "Stopping")
+	}
+}
+
+// reload follows the identity's files.
+func (a *agent) reload(ctx context.Context) {
+	ticker := time.NewTicker(reloadInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		changed, err := a.identity.Reload()
+		if err != nil {
+			a.opts.Log.Error(err, "Reading the connector's identity again failed; the one in memory stays in use")
+			continue
+		}
+		if changed {
+			a.showIdentity()
+			// Connections that were opened with the old certificate must not be
+			// used for what is sent from now on.
+			a.clients.service.CloseIdleConnections()
+			a.opts.Log.Info("The connector has a new certificate", "thumbprint", a.identity.Identity().Thumbprint, "notAfter", a.identity.Identity().NotAfter)
+		}
+	}
+}
+
+func (a *agent) showIdentity() {
+	id := a.identity.Identity()
+	a.tracker.Identity(id.ConnectorID, id.Thumbprint, id.NotAfter)
+	a.metrics.CertificateNotAfter(id.NotAfter)
+}
+
+func (a *agent) linkChanged(endpoint string, linkState signalling.State, err error) {
+	a.tracker.Link(endpoint, string(linkState), time.Now(), err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if linkState == signalling.Attached {
+		a.attached[endpoint] = true
+	} else {
+		delete(a.attached, endpoint)
+	}
+	a.metrics.LinksAttached(len(a.attached))
+}
+
+// bootstrap calls the service and acts on its answers until ctx ends.
+func (a *agent) bootstrap(ctx context.Context) {
+	bootstrapping.New(bootstrapping.Options{
+		URL: a.opts.Config.Service.BootstrapURL + bootstrap.Path, Client: a.clients.service,
+		Request: a.bootstrapRequest, Observe: a.bootstrapped,
+	}).Run(ctx)
+}

@@ -1,0 +1,85 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"time"
+
+	"github.com/passthrough-dev/connector-operator/connector/internal/rendezvous"
+	"github.com/passthrough-dev/connector-operator/connector/internal/signalling"
+	"github.com/passthrough-dev/connector-operator/connector/wire/bootstrap"
+	"github.com/passthrough-dev/connector-operator/connector/wire/trust"
+)
+
+// bootstrapRequest describes the connector to the service. The values for the
+// operating system are those of the Windows that the service's own agent runs
+// on: the service shows the machine's name and nothing else of them.
+func (a *agent) bootstrapRequest() bootstrap.Request {
+	id := a.identity.Identity()
+	return bootstrap.Request{
+		TenantID: id.TenantID, ConnectorID: id.ConnectorID, AgentVersion: protocolVersion,
+		System: trust.SystemSettings{
+			MachineName: a.opts.Config.MachineName, OSLanguage: "1033", OSLocale: "0409", OSSKU: "8", OSVersion: "10.0.20348",
+		},
+		ProxyPortFallbackDisabled: true,
+	}
+}
+
+// bootstrapped takes over what the service said. Links to endpoints that did
+// not change stay as they are.
+func (a *agent) bootstrapped(response *bootstrap.Response, failures int, err error) {
+	a.metrics.Bootstrap(err == nil)
+	if err != nil {
+		a.opts.Log.Error(err, "Bootstrap failed", "failuresInARow", failures)
+		a.tracker.BootstrapFailed(failures, err)
+		return
+	}
+	a.tracker.Bootstrapped(time.Now(), response.ConnectorState, response.ServiceMessage)
+	if response.ConnectorState != bootstrap.StateOk || response.ServiceMessage != "" {
+		a.opts.Log.Info("The service has a message", "connectorState", response.ConnectorState, "serviceMessage", response.ServiceMessage)
+	}
+	a.settings.Store(settingsOf(*response))
+	a.listener.SetEndpoints(a.endpointsOf(response))
+}
+
+// endpointsOf are the endpoints to listen on: available, plain, and under a
+// pinned suffix.
+func (a *agent) endpointsOf(response *bootstrap.Response) []signalling.Endpoint {
+	var endpoints []signalling.Endpoint
+	for _, e := range response.Endpoints {
+		switch err := a.opts.Config.Service.AllowRelayHost(e.Host()); {
+		case !e.Available:
+			a.opts.Log.V(1).Info("An endpoint is not available", "endpoint", e.Host()+"/"+e.ServicePath)
+		case e.Reliable:
+			a.opts.Log.V(1).Info("Not listening on a reliable endpoint: this version speaks plain ones", "endpoint", e.Host()+"/"+e.ServicePath)
+		case err != nil:
+			a.opts.Log.Error(err, "Refused to listen on an endpoint")
+		default:
+			endpoints = append(endpoints, signalling.Endpoint{
+				Host: e.Host(), Namespace: e.Namespace, Domain: e.Domain, Path: e.ServicePath,
+				KeyName: e.SharedAccessKeyName, Key: e.SharedAccessKey,
+			})
+		}
+	}
+	if len(endpoints) == 0 {
+		a.opts.Log.Info("The service named no endpoint that this connector can listen on", "named", len(response.Endpoints))
+	}
+	return endpoints
+}
+
+// maxAnswerTime bounds the service's time limit for an answer: the cloud does
+// not wait longer, and neither does a stopping pod.
+const maxAnswerTime = 30 * time.Second
+
+func settingsOf(r bootstrap.Response) *rendezvous.Settings {
+	limit := r.LogicalResponseTimeout
+	if limit <= 0 || limit > maxAnswerTime {
+		limit = bootstrap.DefaultResponse().LogicalResponseTimeout
+	}
+	return &rendezvous.Settings{
+		ResponseEndpointFormat: r.ResponseEndpointFormat, TotalAttempts: min(r.ResponseRetry.TotalAttempts, 20),
+		InitialDelay: r.ResponseRetry.InitialDelay, DelayFactor: r.ResponseRetry.DelayFactor,
+		Limit: limit, Signing: r.ResponseSigningEnabled,
+	}
+}

@@ -1,0 +1,116 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/connector/internal/identity"
+)
+
+const (
+	relayPath            = "/$servicebus/websocket"
+	subprotocolListener  = "wsrelayedamqp"
+	subprotocolAccept    = "wsrelayedconnection"
+	maxWebSocketMessage  = 1 << 18 // bytes; above every frame and record there is
+	handshakeTimeout     = 15 * time.Second
+	tcpKeepAlive         = 30 * time.Second
+	idleConnection       = 5 * time.Minute
+	connectionsToOneHost = 200
+)
+
+// clients are the two ways to the cloud: with the connector's certificate to
+// the service's own hosts, without it to the relay.
+type clients struct {
+	service *http.Client
+	relay   *http.Client
+}
+
+func newClients(service config.Service, id *identity.Store) (*clients, error) {
+	base := &tls.Config{MinVersion: tls.VersionTLS12}
+	if service.CAFile != "" {
+		pem, err := os.ReadFile(service.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the service's CA bundle: %w", err)
+		}
+		base.RootCAs = x509.NewCertPool()
+		if !base.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("the service's CA bundle %s holds no certificate", service.CAFile)
+		}
+	}
+	mutual := base.Clone()
+	mutual.GetClientCertificate = id.ClientCertificate
+	withCertificate, err := newTransport(service.ProxyURL, mutual)
+	if err != nil {
+		return nil, err
+	}
+	without, err := newTransport(service.ProxyURL, base)
+	if err != nil {
+		return nil, err
+	}
+	return &clients{
+		service: &http.Client{Transport: withCertificate, CheckRedirect: refuseRedirects},
+		relay:   &http.Client{Transport: without, CheckRedirect: refuseRedirects},
+	}, nil
+}
+
+// refuseRedirects: a redirect could carry the connector's certificate, or a
+// verdict, to a host that was not pinned.
+func refuseRedirects(*http.Request, []*http.Request) error {
+	return errors.New("the service answered with a redirect, which is not followed")
+}
+
+func newTransport(proxyURL string, tlsConfig *tls.Config) (*http.Transport, error) {
+	t := &http.Transport{
+		TLSClientConfig:     tlsConfig,
+		TLSHandshakeTimeout: handshakeTimeout,
+		DialContext:         (&net.Dialer{Timeout: handshakeTimeout, KeepAlive: tcpKeepAlive}).DialContext,
+		IdleConnTimeout:     idleConnection,
+		MaxIdleConnsPerHost: connectionsToOneHost,
+		MaxConnsPerHost:     connectionsToOneHost,
+	}
+	if proxyURL != "" {
+		u, err := url.Parse(proxyURL)
+		if err != nil {
+			return nil, fmt.Errorf("reading the proxy's URL: %w", err)
+		}
+		t.Proxy = http.ProxyURL(u)
+	}
+	return t, nil
+}
+
+// dialRelay opens a WebSocket to a relay host and returns it as a stream.
+func (c *clients) dialRelay(ctx context.Context, host, subprotocol string) (net.Conn, error) {
+	// A WebSocket's connection lives as long as its client says; a timeout of
+	// the http.Client would end it, so the limit is the context's.
+	conn, response, err := websocket.Dial(ctx, "wss://"+host+relayPath, &websocket.DialOptions{
+		HTTPClient:      c.relay,
+		Subprotocols:    []string{subprotocol},
+		CompressionMode: websocket.CompressionDisabled,
+	})
+	if response != nil && response.Body != nil {
+		defer response.Body.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening a WebSocket to %s: %w", host, err)
+	}
+	if conn.Subprotocol() != subprotocol {
+		conn.CloseNow()
+		return nil, fmt.Errorf("opening a WebSocket to %s: it does not speak %s", host, subprotocol)
+	}
+	conn.SetReadLimit(maxWebSocketMessage)
+	return websocket.NetConn(context.Background(), conn, websocket.MessageBinary), nil
+}

@@ -1,0 +1,223 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rendezvous
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/passthrough-dev/connector-operator/connector/internal/secret"
+	"github.com/passthrough-dev/connector-operator/connector/wire/relay"
+)
+
+// Limits that no setting of the service changes.
+const (
+	dialTimeout     = 10 * time.Second
+	initiationLimit = 60 * time.Second // from dialling to the first envelope
+	idleLimit       = 2 * time.Minute  // between records
+	writeTimeout    = 15 * time.Second
+)
+
+// Keys decrypts what was encrypted for this connector.
+type Keys interface {
+	// Holds reports whether a key identifier is one of this connector's.
+	Holds(keyIdentifier string) bool
+	// Decrypt returns the plaintext, which the caller wipes.
+	Decrypt(keyIdentifier string, ciphertext []byte) ([]byte, error)
+}
+
+// Pins decides which hosts named on the wire may be dialled.
+type Pins interface {
+	AllowRelayHost(host string) error
+	AllowReturnHost(host string, port int) error
+}
+
+// Answer is what a validator says of a password.
+type Answer struct {
+	// Accepted is true only if the directory accepted the password.
+	Accepted bool
+	// Code is the Win32 reason of a refusal.
+	Code int32
+	// Class groups codes for logs and metrics: "user" or "infrastructure".
+	Class string
+	// Err says what went wrong on our side, without any secret; may be nil.
+	Err error
+}
+
+// Validator checks a password. It must return when ctx ends, and must not keep
+// the buffer.
+type Validator interface {
+	Validate(ctx context.Context, upn, domain string, password *secret.Buffer) Answer
+}
+
+// Observer counts. Its methods must not block.
+type Observer interface {
+	// SignIn is called once for each request that was answered or should have
+	// been. delivered is false if the verdict could not be posted.
+	SignIn(answer Answer, reason string, total, validation time.Duration, delivered bool)
+	// Dropped is called for each request or connection that gets no answer.
+	Dropped(reason DropReason)
+	// ForeignKeys is called with the number of entries of a request that are for
+	// connectors other than this one.
+	ForeignKeys(n int)
+	// InFlight is called with +1 and -1 as rendezvous begin and end.
+	InFlight(delta int)
+}
+
+// DropReason says why something got no answer. The values are labels of a
+// metric.
+type DropReason string
+
+// All reasons.
+const (
+	DropOverload     DropReason = "overload"
+	DropMalformed    DropReason = "malformed"
+	DropRelayHost    DropReason = "relay_host"
+	DropReturnHost   DropReason = "return_host"
+	DropRelayFailed  DropReason = "relay_failed"
+	DropRelayRefused DropReason = "relay_refused"
+	DropTenant       DropReason = "tenant"
+	DropReplay       DropReason = "replay"
+	DropUnsupported  DropReason = "unsupported"
+	DropClosing      DropReason = "closing"
+)
+
+// DropReasons lists all reasons, so that a metric can begin at zero.
+func DropReasons() []DropReason {
+	return []DropReason{
+		DropOverload, DropMalformed, DropRelayHost, DropReturnHost, DropRelayFailed,
+		DropRelayRefused, DropTenant, DropReplay, DropUnsupported, DropClosing,
+	}
+}
+
+// Settings are what the last bootstrap said about answers.
+type Settings struct {
+	// ResponseEndpointFormat has {0} for the host and {1} for the port.
+	ResponseEndpointFormat string
+	TotalAttempts          int
+	InitialDelay           time.Duration
+	DelayFactor            float64
+	// Limit is the time from the signal to the end of its answer.
+	Limit time.Duration
+	// Signing is true if the service asks for signed answers, whose form is not
+	// known: nothing is answered then.
+	Signing bool
+}
+
+// Options of a Handler; all are required but Now.
+type Options struct {
+	TenantID string
+	// ConnectorID returns the present connector id.
+	ConnectorID func() string
+	Version     string
+	// ProxyInUse is told to the service with each answer.
+	ProxyInUse bool
+	Pins       Pins
+	Keys       Keys
+	Validator  Validator
+	// Dial opens the byte stream to a relay instance.
+	Dial func(ctx context.Context, host string) (net.Conn, error)
+	// Client posts verdicts with the connector's certificate and follows no
+	// redirects.
+	Client   *http.Client
+	Settings func() Settings
+	Observer Observer
+	Log      logr.Logger
+	// MaxConcurrent bounds the rendezvous at one time.
+	MaxConcurrent int
+}
+
+// Handler takes relayed connection requests. Create it with New.
+type Handler struct {
+	opts   Options
+	slots  chan struct{}
+	recent *recent
+
+	mu      sync.Mutex // protects closing and the growth of active
+	closing bool
+	active  sync.WaitGroup
+}
+
+// New returns a handler.
+func New(opts Options) *Handler {
+	return &Handler{
+		opts:   opts,
+		slots:  make(chan struct{}, opts.MaxConcurrent),
+		recent: newRecent(),
+	}
+}
+
+// Handle takes the content of a message of a signalling link. It returns at
+// once; over the bound, and after Drain, the request is dropped and the cloud
+// tries another connector.
+func (h *Handler) Handle(message []byte) {
+	request, err := relay.DecodeConnect(message)
+	if err != nil {
+		h.drop(DropMalformed, "Ignored a message that is no connection request", "error", err.Error())
+		return
+	}
+	if err := h.opts.Pins.AllowRelayHost(request.InstanceDNSAddress); err != nil {
+		h.drop(DropRelayHost, "Refused to dial a relay host", "error", err.Error())
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing {
+		h.drop(DropClosing, "Ignored a connection request while stopping")
+		return
+	}
+	select {
+	case h.slots <- struct{}{}:
+	default:
+		h.drop(DropOverload, "Ignored a connection request: too many at a time", "limit", h.opts.MaxConcurrent)
+		return
+	}
+	h.active.Add(1)
+	h.opts.Observer.InFlight(1)
+	go func() {
+		defer func() {
+			<-h.slots
+			h.opts.Observer.InFlight(-1)
+			h.active.Done()
+		}()
+		h.meet(request)
+	}()
+}
+
+// Drain stops taking requests and waits for those that are held, at most until
+// ctx ends. Signals that arrive on open connections are answered with the
+// closing fault, so that the cloud picks another connector.
+func (h *Handler) Drain(ctx context.Context) error {
+	h.mu.Lock()
+	h.closing = true
+	h.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		h.active.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errors.New("some requests were still unanswered when the time to stop was up")
+	}
+}
+
+func (h *Handler) isClosing() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closing
+}
+
+func (h *Handler) drop(reason DropReason, message string, keysAndValues ...any) {
+	h.opts.Observer.Dropped(reason)
+	h.opts.Log.Info(message, append([]any{"reason", string(reason)}, keysAndValues...)...)
+}

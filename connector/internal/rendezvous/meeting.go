@@ -1,0 +1,160 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package rendezvous
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/passthrough-dev/connector-operator/connector/wire/framing"
+	"github.com/passthrough-dev/connector-operator/connector/wire/relay"
+	"github.com/passthrough-dev/connector-operator/connector/wire/signal"
+)
+
+// meet dials the relay instance and serves the bridged connection to its end.
+func (h *Handler) meet(request relay.Connect) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	conn, err := h.opts.Dial(ctx, request.InstanceDNSAddress)
+	cancel()
+	if err != nil {
+		h.drop(DropRelayFailed, "Dialling a relay instance failed", "error", err.Error())
+		return
+	}
+	defer conn.Close()
+	if err := h.accept(conn, request.ID); err != nil {
+		var refused *relay.RefusedError
+		reason := DropRelayFailed
+		if errors.As(err, &refused) {
+			reason = DropRelayRefused
+		}
+		h.drop(reason, "Meeting the cloud at a relay instance failed", "error", err.Error())
+		return
+	}
+	b := &bridge{handler: h, conn: conn, encoder: signal.NewEncoder(), decoder: signal.NewDecoder()}
+	err = b.serve(framing.NewReader(conn))
+	b.requests.Wait()
+	if err != nil {
+		h.drop(DropMalformed, "A bridged connection ended early", "error", err.Error())
+	}
+}
+
+// accept performs the exchange of protocol section 6.3.
+func (h *Handler) accept(conn net.Conn, id string) error {
+	if err := conn.SetDeadline(time.Now().Add(initiationLimit)); err != nil {
+		return fmt.Errorf("limiting the time of a rendezvous: %w", err)
+	}
+	message := relay.EncodeAccept(id)
+	prefixed := relay.AppendPrefixed(nil, message)
+	// The length and the message are two messages of the WebSocket.
+	for _, part := range [][]byte{prefixed[:len(prefixed)-len(message)], message} {
+		if _, err := conn.Write(part); err != nil {
+			return fmt.Errorf("sending the accept: %w", err)
+		}
+	}
+	reply, err := relay.ReadPrefixed(conn, relay.MaxMessage)
+	if err != nil {
+		return err
+	}
+	return relay.DecodeAcceptReply(reply)
+}
+
+// bridge is one bridged connection.
+type bridge struct {
+	handler  *Handler
+	conn     net.Conn
+	decoder  *signal.Decoder
+	requests sync.WaitGroup
+
+	mu      sync.Mutex // serialises writes; the encoder's table follows their order
+	encoder *signal.Encoder
+}
+
+// serve reads records until the cloud ends the connection.
+func (b *bridge) serve(r *framing.Reader) error {
+	if _, err := r.ReadPreamble(); err != nil {
+		return err
+	}
+	if err := b.write(framing.AppendPreambleAck(nil)); err != nil {
+		return err
+	}
+	for {
+		if err := b.conn.SetReadDeadline(time.Now().Add(idleLimit)); err != nil {
+			return fmt.Errorf("limiting the idle time of a bridged connection: %w", err)
+		}
+		record, err := r.ReadRecord()
+		if err != nil {
+			return err
+		}
+		switch record.Type {
+		case framing.RecordEnd:
+			return b.write(framing.AppendEnd(nil))
+		case framing.RecordFault:
+			return fmt.Errorf("the cloud ended the connection with the fault %.200q", record.Payload)
+		case framing.RecordSizedEnvelope:
+			if err := b.envelope(record.Payload); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("a record of type %#02x out of place", byte(record.Type))
+		}
+	}
+}
+
+// envelope acts on one message. Only what cannot be read is an error.
+func (b *bridge) envelope(content []byte) error {
+	arrived := time.Now()
+	envelope, err := b.decoder.Decode(content)
+	if err != nil {
+		return err
+	}
+	if envelope.Kind != signal.KindSignal {
+		return nil // a ping, or something newer: no answer is due
+	}
+	if b.handler.isClosing() {
+		b.handler.opts.Observer.Dropped(DropClosing)
+		return b.send(signal.Envelope{
+			Kind: signal.KindClosingFault, RelatesTo: envelope.MessageID, To: signal.AnonymousAddress,
+			Fault: &signal.Fault{Reason: "The connector is shutting down."},
+		})
+	}
+	// This acknowledges the signal and not the password: it goes out at once.
+	if err := b.send(signal.Envelope{
+		Kind: signal.KindResponse, RelatesTo: envelope.MessageID, To: signal.AnonymousAddress,
+		Response: &signal.Response{ConnectorID: b.handler.opts.ConnectorID()},
+	}); err != nil {
+		return err
+	}
+	b.requests.Go(func() { b.handler.answer(envelope.Signal, arrived) })
+	return nil
+}
+
+func (b *bridge) send(envelope signal.Envelope) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	content, err := b.encoder.Encode(envelope)
+	if err != nil {
+		return err
+	}
+	return b.writeLocked(framing.AppendSizedEnvelope(nil, content))
+}
+
+func (b *bridge) write(record []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.writeLocked(record)
+}
+
+func (b *bridge) writeLocked(record []byte) error {
+	if err := b.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return fmt.Errorf("limiting the time of a write: %w", err)
+	}
+	if _, err := b.conn.Write(record); err != nil {
+		return fmt.Errorf("writing to the bridged connection: %w", err)
+	}
+	return nil
+}

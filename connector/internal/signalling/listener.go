@@ -1,0 +1,111 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package signalling
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+// Endpoint is one relay address to listen on.
+type Endpoint struct {
+	// Host to dial, for instance ns.servicebus.windows.net. The caller has checked
+	// it against the pinned suffixes.
+	Host string
+	// Namespace and Domain are the parts of Host.
+	Namespace, Domain string
+	Path              string
+	KeyName, Key      string
+}
+
+// Name identifies an endpoint in logs and status: host and path.
+func (e Endpoint) Name() string { return e.Host + "/" + e.Path }
+
+// State of a link.
+type State string
+
+// The states that Options.Notify reports.
+const (
+	Connecting State = "Connecting"
+	Attached   State = "Attached"
+	Waiting    State = "Waiting" // before the next attempt
+	Closed     State = "Closed"
+)
+
+// Options of a Listener; Dial, Handle and Notify are required.
+type Options struct {
+	// Dial opens the byte stream to an endpoint's host. Its context ends with the
+	// attempt, not with the stream.
+	Dial func(ctx context.Context, host string) (net.Conn, error)
+	// Handle gets the content of each message. It must not block.
+	Handle func(message []byte)
+	// Notify learns of every change of a link. err is nil unless the change is
+	// for the worse. It must not block.
+	Notify func(endpoint string, state State, err error)
+	Log    logr.Logger
+	// TokenLifetime is how long a token is valid; 0 means an hour.
+	TokenLifetime time.Duration
+}
+
+// Listener keeps the links. Create it with New and end it with Close.
+type Listener struct {
+	opts Options
+
+	mu     sync.Mutex // protects what follows
+	links  map[Endpoint]context.CancelFunc
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// New returns a listener without endpoints.
+func New(opts Options) *Listener {
+	if opts.TokenLifetime == 0 {
+		opts.TokenLifetime = time.Hour
+	}
+	return &Listener{opts: opts, links: map[Endpoint]context.CancelFunc{}}
+}
+
+// SetEndpoints says where to listen from now on. Links to endpoints that stay
+// as they are are not touched; a changed key makes a new link.
+func (l *Listener) SetEndpoints(endpoints []Endpoint) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	wanted := map[Endpoint]bool{}
+	for _, e := range endpoints {
+		wanted[e] = true
+		if l.links[e] != nil {
+			continue
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		l.links[e] = cancel
+		k := &link{endpoint: e, opts: l.opts}
+		l.wg.Go(func() { k.run(ctx) })
+	}
+	for e, cancel := range l.links {
+		if !wanted[e] {
+			cancel()
+			delete(l.links, e)
+		}
+	}
+}
+
+// Close detaches every link and returns when all have ended. No message is
+// handed on afterwards.
+func (l *Listener) Close() {
+	l.mu.Lock()
+	l.closed = true
+	for e, cancel := range l.links {
+		cancel()
+		delete(l.links, e)
+	}
+	l.mu.Unlock()
+	l.wg.Wait()
+}

@@ -1,0 +1,117 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command connector is the agent that checks passwords for cloud sign-in.
+//
+//	connector run --config=FILE [--bind-address=IP]   serve until SIGTERM (the default command)
+//	connector explain CODE                            what a reason or AADSTS code means, and what to do
+//	connector version
+//
+// Exit codes: 0 stopped cleanly, 1 failed while running, 2 wrong usage or
+// configuration. Logs are JSON on standard error.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/go-logr/logr"
+
+	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/connector/internal/agent"
+	"github.com/passthrough-dev/connector-operator/connector/internal/validation"
+)
+
+// version is set by the build.
+var version = "dev"
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is the caller's mistake, as opposed to a failure while running.
+type usageError struct{ error }
+
+func main() {
+	// On Windows the runtime turns the end of a container into SIGTERM.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	var usage usageError
+	switch {
+	case err == nil:
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, "connector:", err)
+		os.Exit(exitUsage)
+	default:
+		fmt.Fprintln(os.Stderr, "connector:", err)
+		os.Exit(exitFailed)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	command := "run"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "run":
+		return serve(ctx, args, stderr)
+	case "explain":
+		if len(args) != 1 {
+			return usageError{errors.New("explain takes one code, for example: connector explain 1328")}
+		}
+		page, err := validation.Explain(args[0])
+		if err != nil {
+			return usageError{err}
+		}
+		fmt.Fprint(stdout, page)
+		return nil
+	case "version":
+		fmt.Fprintln(stdout, version)
+		return nil
+	default:
+		return usageError{fmt.Errorf("there is no command %q: use run, explain or version", command)}
+	}
+}
+
+func serve(ctx context.Context, args []string, stderr io.Writer) error {
+	flags := flag.NewFlagSet("connector run", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	file := flags.String("config", "", "the configuration `file` (required)")
+	bind := flags.String("bind-address", "", "`IP` address of the status pages (default: all addresses)")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return usageError{err}
+	}
+	switch {
+	case flags.NArg() > 0:
+		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
+	case *file == "":
+		return usageError{errors.New("--config is required: name the configuration file")}
+	}
+	if *bind != "" {
+		if _, err := netip.ParseAddr(*bind); err != nil {
+			return usageError{fmt.Errorf("--bind-address %q is not an IP address", *bind)}
+		}
+	}
+	c, err := config.Load(*file)
+	if err != nil {
+		return usageError{err}
+	}
+	// logr's level n is slog's -n.
+	log := logr.FromSlogHandler(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: slog.Level(-c.Log.Level)}))
+	return agent.Run(ctx, agent.Options{Config: c, BindIP: *bind, Version: version, Log: log})
+}
