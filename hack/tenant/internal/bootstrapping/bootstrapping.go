@@ -58,8 +58,10 @@ type Service struct {
 	ResponseTimeout time.Duration
 	// RenewalEndpoint is the URL to which trust.RenewalPath is appended.
 	RenewalEndpoint string
-	Tally           *tally.Tally
-	Log             logr.Logger
+	// RootName is the name of the root behind the service's TLS certificates.
+	RootName string
+	Tally    *tally.Tally
+	Log      logr.Logger
 }
 
 // ServeHTTP serves POST /ConnectorBootstrap.
@@ -114,6 +116,10 @@ func (s *Service) answer(agent registry.Agent, identity trust.Identity, request 
 	response.PeriodicInterval = s.Interval
 	response.LogicalResponseTimeout = s.ResponseTimeout
 	response.TrustRenewEndpoint = s.RenewalEndpoint
+	response.Porto.RootCANames = []string{s.RootName}
+	if then := response.RetryStrategy.AndThen; then != nil && then.First.Periodic != nil {
+		then.First.Periodic.Interval = s.Interval // the service's are equal too
+	}
 	response.Endpoints = nil
 	for _, e := range s.Endpoints {
 		response.Endpoints = append(response.Endpoints, bootstrap.Endpoint{

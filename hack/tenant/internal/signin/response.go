@@ -1,0 +1,77 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package signin
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/passthrough-dev/connector-operator/connector/wire/signal"
+	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/tally"
+)
+
+// answer is what a connector posted.
+type answer struct {
+	connectorID string
+	verdict     signal.Verdict
+	invalid     bool // it could not be read
+}
+
+// Respond serves POST /subscriber/connection, where connectors post verdicts
+// (protocol section 9). They are told apart by transaction, and the first one
+// counts.
+func (s *Service) Respond(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "use POST", http.StatusMethodNotAllowed)
+		return
+	}
+	agent, _, err := s.opts.Admitter.Admit(r)
+	if err != nil {
+		s.opts.Log.Info("Refused a response", "why", err.Error())
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
+	id := strings.ToLower(r.Header.Get("x-cwap-transid"))
+	verdict, err := signal.DecodeVerdict(r.Header.Get("x-cwap-backend-response"))
+	a := answer{connectorID: agent.ConnectorID, verdict: verdict, invalid: err != nil}
+	switch s.deliver(id, a) {
+	case tally.UnknownResponses:
+		s.opts.Tally.Count(tally.UnknownResponses)
+		s.opts.Log.Info("A response belongs to no sign-in", "connectorID", agent.ConnectorID, "transactionID", id)
+		http.Error(w, "no request has that transaction id", http.StatusNotFound)
+		return
+	case tally.LateResponses:
+		s.opts.Tally.Count(tally.LateResponses)
+		s.opts.Log.Info("A response came late or twice", "connectorID", agent.ConnectorID, "transactionID", id)
+	default:
+		s.opts.Tally.Count(tally.Responses)
+	}
+	if a.invalid {
+		s.opts.Tally.Count(tally.DefectVerdict)
+		s.opts.Log.Info("A verdict cannot be read", "connectorID", agent.ConnectorID, "transactionID", id, "why", err.Error())
+		http.Error(w, "the verdict cannot be read", http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// deliver hands an answer to its sign-in and says what became of it.
+func (s *Service) deliver(id string, a answer) tally.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tx := s.pending[id]
+	if tx == nil {
+		if _, ok := s.past[id]; ok {
+			return tally.LateResponses
+		}
+		return tally.UnknownResponses
+	}
+	select {
+	case tx.answer <- a:
+		return tally.Responses
+	default:
+		return tally.LateResponses
+	}
+}
