@@ -68,6 +68,7 @@ type Reconciler struct {
 
 	defaultImage string
 	firstRetry   time.Duration
+	recheck      time.Duration
 }
 
 // Options are what New needs to know.
@@ -90,7 +91,7 @@ func New(o Options) *Reconciler {
 	return &Reconciler{
 		client: o.Client, live: o.Live, recorder: o.Recorder,
 		register: enrolment.Registrar{}, reports: newStatusReader(), memory: newMemory(), now: time.Now,
-		defaultImage: o.DefaultImage, firstRetry: firstRetry,
+		defaultImage: o.DefaultImage, firstRetry: firstRetry, recheck: recheckUnready,
 	}
 }
 
@@ -122,11 +123,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.writeStatus(ctx, pc, status); err != nil {
 		done.errs = append(done.errs, err)
 	}
-	return next(seen, todo, done, status)
+	return r.next(seen, todo, done, status)
 }
 
 // next turns what a pass found into when the following one is.
-func next(seen observation, todo plan, done outcome, status v1alpha1.PassthroughConnectorStatus) (ctrl.Result, error) {
+func (r *Reconciler) next(seen observation, todo plan, done outcome, status v1alpha1.PassthroughConnectorStatus) (ctrl.Result, error) {
 	if err := done.failure(); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -148,7 +149,7 @@ func next(seen observation, todo plan, done outcome, status v1alpha1.Passthrough
 		}
 	}
 	if status.ReadyReplicas == nil || int(*status.ReadyReplicas) < len(seen.instances) {
-		sooner(jittered(recheckUnready))
+		sooner(jittered(r.recheck))
 	}
 	return ctrl.Result{RequeueAfter: after}, nil
 }

@@ -1,0 +1,283 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/desired"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/fixture"
+)
+
+// written is a PassthroughConnector as a user writes it.
+const written = `
+apiVersion: identity.passthrough.dev/v1alpha1
+kind: PassthroughConnector
+metadata: {name: corp}
+spec:
+  tenantID: 6f5e4d3c-2b1a-4908-8716-253443526170
+  replicas: 3
+  service:
+    cloud: Custom
+    custom:
+      registrationURL: https://{tenantID}.registration.msappproxy.test
+      bootstrapURL: https://{tenantID}.pta.bootstrap.his.msappproxy.test
+      serviceHostSuffixes: [.msappproxy.test]
+      relayHostSuffixes: [.servicebus.test]
+  registration: {tokenSecretRef: {name: tenant-admin, key: token}}
+  validation:
+    method: LDAP
+    ldap: {forests: [{upnSuffixes: [contoso.example], servers: ["ldaps://dc1.contoso.example:636"]}]}
+`
+
+// set returns a change that puts YAML at a path below the object; the number of a
+// list's item is a path element as well. Empty YAML removes.
+func set(path, value string) func(*testing.T, map[string]any) {
+	return func(t *testing.T, object map[string]any) {
+		t.Helper()
+		elements := strings.Split(path, "/")
+		var parent any = object
+		for _, e := range elements[:len(elements)-1] {
+			switch p := parent.(type) {
+			case map[string]any:
+				if p[e] == nil {
+					p[e] = map[string]any{}
+				}
+				parent = p[e]
+			case []any:
+				parent = p[e[0]-'0']
+			}
+		}
+		last := elements[len(elements)-1]
+		if value == "" {
+			delete(parent.(map[string]any), last)
+			return
+		}
+		var v any
+		if err := yaml.Unmarshal([]byte(value), &v); err != nil {
+			t.Fatal(err)
+		}
+		parent.(map[string]any)[last] = v
+	}
+}
+
+func object(t *testing.T, namespace string, changes ...func(*testing.T, map[string]any)) *unstructured.Unstructured {
+	t.Helper()
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(written), &u.Object); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range changes {
+		change(t, u.Object)
+	}
+	u.SetNamespace(namespace)
+	return u
+}
+
+func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
+	plane := apiServer(t)
+	namespace := newNamespace(t, plane.client, nil)
+	type changes = []func(*testing.T, map[string]any)
+	const forest = "spec/validation/ldap/forests/0/"
+	const custom = "spec/service/custom/"
+	for name, tc := range map[string]struct {
+		changes changes
+		want    string // part of the message
+	}{
+		"a name that is too long":          {changes{set("metadata/name", strings.Repeat("c", 41))}, "at most 40 characters"},
+		"a name that begins with a digit":  {changes{set("metadata/name", `"1corp"`)}, "begin with a letter"},
+		"a name with a dot":                {changes{set("metadata/name", "corp.one")}, "choose another name"},
+		"no tenant":                        {changes{set("spec/tenantID", "")}, "tenantID"},
+		"a tenant that is no GUID":         {changes{set("spec/tenantID", "contoso")}, "tenantID must be a GUID"},
+		"a GUID without dashes":            {changes{set("spec/tenantID", "6f5e4d3c2b1a49088716253443526170")}, "tenantID must be a GUID"},
+		"the tenant of zeros":              {changes{set("spec/tenantID", "00000000-0000-0000-0000-000000000000")}, "tenantID must be a GUID"},
+		"no replica":                       {changes{set("spec/replicas", "0")}, "greater than or equal to 1"},
+		"more than a tenant can have":      {changes{set("spec/replicas", "41")}, "less than or equal to 40"},
+		"an unknown cloud":                 {changes{set("spec/service/cloud", "Moon")}, "Unsupported value"},
+		"a transport of a later version":   {changes{set("spec/service/transport", "AMQP")}, "Unsupported value"},
+		"a custom cloud without endpoints": {changes{set("spec/service/custom", "")}, "custom is required when cloud is Custom"},
+		"endpoints of a known cloud":       {changes{set("spec/service/cloud", "AzurePublic")}, "custom may be set only when cloud is Custom"},
+		"a registration without TLS":       {changes{set(custom+"registrationURL", "http://r.msappproxy.test")}, "registrationURL must be an https:// URL"},
+		"a registration URL with a path":   {changes{set(custom+"registrationURL", "https://r.msappproxy.test/path")}, "without a path"},
+		"a bootstrap URL with credentials": {changes{set(custom+"bootstrapURL", "https://me:secret@b.msappproxy.test")}, "bootstrapURL must be an https:// URL"},
+		"a bootstrap host elsewhere":       {changes{set(custom+"bootstrapURL", "https://b.elsewhere.test")}, "must end in one of serviceHostSuffixes"},
+		"no bootstrap URL":                 {changes{set(custom+"bootstrapURL", "")}, "bootstrapURL"},
+		"no service suffix":                {changes{set(custom+"serviceHostSuffixes", "[]")}, "at least 1 items"},
+		"a suffix without its dot":         {changes{set(custom+"relayHostSuffixes", "[servicebus.test]")}, "a host suffix must be a dot"},
+		"a suffix of one label":            {changes{set(custom+"relayHostSuffixes", "[.test]")}, "at least two labels"},
+		"a suffix twice":                   {changes{set(custom+"relayHostSuffixes", "[.a.test, .a.test]")}, "Duplicate value"},
+		"a CA bundle without a key":        {changes{set(custom+"caBundleRef", "{name: ca}")}, "caBundleRef.key"},
+		"a proxy reached by TLS":           {changes{set("spec/service/proxyURL", "https://proxy.test:443")}, "proxyURL must be an http:// URL"},
+		"a proxy without a port":           {changes{set("spec/service/proxyURL", "http://proxy.test")}, "proxyURL must be an http:// URL"},
+		"a proxy with a password":          {changes{set("spec/service/proxyURL", "http://me:secret@proxy.test:3128")}, "without credentials"},
+		"no way to register":               {changes{set("spec/registration", "{}")}, "exactly one of tokenSecretRef and deviceCode must be set"},
+		"device code sign-in":              {changes{set("spec/registration", "{deviceCode: {}}")}, "not available in this version: remove it and use tokenSecretRef"},
+		"two ways to register":             {changes{set("spec/registration/deviceCode", "{}")}, "exactly one of tokenSecretRef and deviceCode must be set"},
+		"a token Secret without a name":    {changes{set("spec/registration/tokenSecretRef", "{key: token}")}, "tokenSecretRef.name"},
+		"too few credential specs":         {changes{set("spec/identity/gmsaCredentialSpecNames", "[a, b]")}, "a name for each replica"},
+		"a credential spec on Linux":       {changes{set("spec/identity/gmsaCredentialSpecNames", "[a]"), set("spec/pod/os", "Linux")}, "has an effect on Windows only"},
+		"a credential spec in capitals":    {changes{set("spec/identity/gmsaCredentialSpecNames", "[GMSA]")}, "must be the name of a GMSACredentialSpec"},
+		"an identity that says nothing":    {changes{set("spec/identity", "{}")}, "at least 1 properties"},
+		"no validation":                    {changes{set("spec/validation", "")}, "validation"},
+		"a method of a later version":      {changes{set("spec/validation/method", "LogonUser")}, "Unsupported value"},
+		"LDAP without servers to ask":      {changes{set("spec/validation/ldap", "")}, "ldap is required when method is LDAP"},
+		"LDAP without a forest":            {changes{set("spec/validation/ldap/forests", "[]")}, "at least 1 items"},
+		"a forest without a server":        {changes{set(forest+"servers", "[]")}, "at least 1 items"},
+		"a server without TLS":             {changes{set(forest+"servers", `["ldap://dc1.contoso.example:389"]`)}, "a server must be ldaps://host:port"},
+		"a server without a port":          {changes{set(forest+"servers", `["ldaps://dc1.contoso.example"]`)}, "a server must be ldaps://host:port"},
+		"a forest without a suffix":        {changes{set(forest+"upnSuffixes", "[]")}, "at least 1 items"},
+		"a suffix with an at sign":         {changes{set(forest+"upnSuffixes", `["@contoso.example"]`)}, "a domain name without @"},
+		"no time to check a password":      {changes{set("spec/validation/timeoutSeconds", "0")}, "greater than or equal to 1"},
+		"more time than the service waits": {changes{set("spec/validation/timeoutSeconds", "15")}, "less than or equal to 14"},
+		"no check at a time":               {changes{set("spec/validation/maxConcurrent", "0")}, "greater than or equal to 1"},
+		"too many checks at a time":        {changes{set("spec/validation/maxConcurrent", "1025")}, "less than or equal to 1024"},
+		"an unknown operating system":      {changes{set("spec/pod/os", "Plan9")}, "Unsupported value"},
+		"a node selector for the system":   {changes{set("spec/pod/nodeSelector", "{kubernetes.io/os: linux}")}, "set pod.os"},
+		"no time to end":                   {changes{set("spec/pod/terminationGracePeriodSeconds", "1")}, "greater than or equal to 2"},
+		"an unknown pull policy":           {changes{set("spec/pod/imagePullPolicy", "Sometimes")}, "Unsupported value"},
+		"resources that say nothing":       {changes{set("spec/pod/resources", "{}")}, "at least 1 properties"},
+		"the same pull secret twice":       {changes{set("spec/pod/imagePullSecrets", "[{name: a}, {name: a}]")}, "Duplicate value"},
+		"a field that there is not (yet)":  {changes{set("spec/egress", "{mode: NetworkPolicy}")}, "unknown field"},
+		"a setting that would do nothing":  {changes{set("spec/rollout", "{maxUnavailable: 1}")}, "unknown field"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := plane.client.Create(t.Context(), object(t, namespace, tc.changes...), client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
+			if err == nil {
+				t.Fatal("it was accepted")
+			}
+			if (!apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err)) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got  %v\nwant it to say %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestAPIAcceptsWhatIsRight(t *testing.T) {
+	plane := apiServer(t)
+	namespace := newNamespace(t, plane.client, nil)
+	for name, changes := range map[string][]func(*testing.T, map[string]any){
+		"as written":                      nil,
+		"a name of 40 characters":         {set("metadata/name", strings.Repeat("c", 40))},
+		"a tenant in capitals":            {set("spec/tenantID", "6F5E4D3C-2B1A-4908-8716-253443526170")},
+		"a known cloud and nothing else":  {set("spec/service", "")},
+		"the other known cloud":           {set("spec/service", "{cloud: AzureUSGovernment}")},
+		"one credential spec for all":     {set("spec/identity/gmsaCredentialSpecNames", "[a]")},
+		"a credential spec for each":      {set("spec/identity/gmsaCredentialSpecNames", "[a, b, c]")},
+		"more credential specs than that": {set("spec/identity/gmsaCredentialSpecNames", "[a, b, c, d]")},
+		"no credential spec, on Linux":    {set("spec/identity/gmsaCredentialSpecNames", "[]"), set("spec/pod/os", "Linux")},
+		"a proxy by address":              {set("spec/service/proxyURL", "http://[fd00::1]:3128")},
+		"an LDAP server by address":       {set("spec/validation/ldap/forests/0/servers", `["ldaps://127.0.0.1:40636"]`)},
+		"a service on a port of its own":  {set("spec/service/custom/registrationURL", "https://127.0.0.1:9090")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := plane.client.Create(t.Context(), object(t, namespace, changes...), client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAPIDefaults(t *testing.T) {
+	plane := apiServer(t)
+	u := object(t, newNamespace(t, plane.client, nil), set("spec/service", ""), set("spec/replicas", ""))
+	if err := plane.client.Create(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	pc := &v1alpha1.PassthroughConnector{}
+	if err := plane.client.Get(t.Context(), client.ObjectKeyFromObject(u), pc); err != nil {
+		t.Fatal(err)
+	}
+	want := v1alpha1.PassthroughConnectorSpec{
+		TenantID:     fixture.TenantID,
+		Replicas:     ptr.To[int32](2),
+		Service:      v1alpha1.ServiceSpec{Cloud: v1alpha1.CloudAzurePublic, Transport: v1alpha1.TransportWebSocket},
+		Registration: v1alpha1.RegistrationSpec{TokenSecretRef: &v1alpha1.SecretKeyReference{Name: "tenant-admin", Key: "token"}},
+		Validation: v1alpha1.ValidationSpec{
+			Method: v1alpha1.ValidationLDAP, TimeoutSeconds: ptr.To[int32](10), MaxConcurrent: ptr.To[int32](64),
+			LDAP: &v1alpha1.LDAPValidation{Forests: []v1alpha1.LDAPForest{{
+				UPNSuffixes: []v1alpha1.UPNSuffix{"contoso.example"}, Servers: []v1alpha1.LDAPServer{"ldaps://dc1.contoso.example:636"},
+			}}},
+		},
+		Pod: v1alpha1.PodSpec{OS: v1alpha1.OSWindows, TerminationGracePeriodSeconds: ptr.To[int64](30)},
+	}
+	if diff := cmp.Diff(want, pc.Spec); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+}
+
+func TestTenantCannotBeChanged(t *testing.T) {
+	plane := apiServer(t)
+	u := object(t, newNamespace(t, plane.client, nil))
+	if err := plane.client.Create(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	set("spec/tenantID", fixture.OtherTenant)(t, u.Object)
+	if err := plane.client.Update(t.Context(), u); err == nil || !strings.Contains(err.Error(), "tenantID cannot be changed") {
+		t.Errorf("got %v, want the change to be refused", err)
+	}
+}
+
+// TestPodsMeetTheRestrictedStandard asks a real API server with Pod Security
+// admission. What it enforces for Windows differs from what it does for Linux.
+func TestPodsMeetTheRestrictedStandard(t *testing.T) {
+	plane := apiServer(t)
+	namespace := newNamespace(t, plane.client, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
+	for _, o := range []client.Object{
+		&nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "windows-2022"}, Handler: "runhcs"},
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "sign-in"}, Value: 1000},
+	} {
+		if err := plane.client.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, change := range map[string]func(*v1alpha1.PassthroughConnector){
+		"Windows": func(*v1alpha1.PassthroughConnector) {},
+		"Windows with all that can be set": func(pc *v1alpha1.PassthroughConnector) {
+			pc.Spec.Identity.GMSACredentialSpecNames = []string{"gmsa"}
+			pc.Spec.Pod.RuntimeClassName, pc.Spec.Pod.PriorityClassName = "windows-2022", "sign-in"
+			pc.Spec.Pod.ImagePullSecrets = []v1alpha1.ImagePullSecret{{Name: "registry"}}
+			pc.Spec.Pod.Tolerations = []corev1.Toleration{{Key: "os", Operator: corev1.TolerationOpExists}}
+		},
+		"Linux": func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Pod.OS = v1alpha1.OSLinux },
+	} {
+		t.Run(name, func(t *testing.T) {
+			pc := fixture.Connector(fixture.In(namespace), change)
+			deployment := desired.Deployment(pc, desired.Instance{DefaultImage: "image", ConnectorID: "id"})
+			data, err := yaml.Marshal(deployment.Spec.Template)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pod := &corev1.Pod{}
+			if err := yaml.Unmarshal(data, pod); err != nil {
+				t.Fatal(err)
+			}
+			pod.Namespace, pod.GenerateName = namespace, "corp-0-"
+			if err := plane.client.Create(t.Context(), pod, client.DryRunAll); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("the namespace does enforce it", func(t *testing.T) {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "loose"},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "image"}}},
+		}
+		if err := plane.client.Create(t.Context(), pod, client.DryRunAll); !apierrors.IsForbidden(err) {
+			t.Errorf("got %v, want a pod without security settings to be forbidden", err)
+		}
+	})
+}
