@@ -56,10 +56,11 @@ say 'The first time takes minutes (about 7 on two processors); later ones take s
 started=$(date +%s)
 (
 	# Ends with the shell that waits for it, also when that is killed.
-	while sleep 10 && kill -0 $$ 2>/dev/null; do
+	# sleep must not hold our streams open: it outlives the build by seconds.
+	while sleep 10 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
 		say "still building, $(($(date +%s) - started)) s"
 	done
-) &
+) >&2 &
 ticker=$!
 
 flags='all=-N -l' # without optimisation the build takes two thirds of the time

@@ -226,6 +226,11 @@ func (p *provider) deleteObject(ended *corev1.Pod) {
 		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 			return
 		}
+		// A node may not even ask for a pod that is not bound to it any more, so
+		// "forbidden" can mean that the pod is gone. The watch knows.
+		if current, watchErr := p.pods.Pods(ended.Namespace).Get(ended.Name); watchErr != nil || current.UID != ended.UID {
+			return
+		}
 		p.log.Error(err, "cannot delete a pod; trying again", "namespace", ended.Namespace, "pod", ended.Name)
 		select {
 		case <-p.ctx.Done():
