@@ -277,7 +277,7 @@ func (s *Service) record(r Result) {
 	} else {
 		s.opts.Tally.Count(tally.SignInFailures)
 	}
-	s.opts.Log.Info("Signed in", "requestID", r.RequestID, "user", r.Username, "verdict", r.Verdict, "reason", r.Reason,
+	s.opts.Log.Info("Finished a sign-in", "requestID", r.RequestID, "user", r.Username, "verdict", r.Verdict, "reason", r.Reason,
 		"aadsts", r.AADSTS, "connectorID", r.ConnectorID, "connectorName", r.ConnectorName, "latencyMs", r.LatencyMS, "attempts", r.Attempts)
 }
 
