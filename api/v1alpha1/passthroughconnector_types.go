@@ -89,7 +89,7 @@ type PassthroughConnectorSpec struct {
 	// service is the cloud that the connectors belong to and the way to it.
 	//
 	// +optional
-	// +kubebuilder:default={}
+	// +kubebuilder:default={cloud: "AzurePublic", transport: "WebSocket"}
 	Service ServiceSpec `json:"service,omitzero"`
 
 	// registration is how the operator proves that it may register connectors in
@@ -112,7 +112,7 @@ type PassthroughConnectorSpec struct {
 	// pod is how the pods of the connectors look.
 	//
 	// +optional
-	// +kubebuilder:default={}
+	// +kubebuilder:default={os: "Windows"}
 	Pod PodSpec `json:"pod,omitzero"`
 }
 

@@ -172,7 +172,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: pod
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.PodSpec
-      default: {}
+      default:
+        os: Windows
     - name: registration
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.RegistrationSpec
@@ -183,7 +184,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: service
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.ServiceSpec
-      default: {}
+      default:
+        cloud: AzurePublic
+        transport: WebSocket
     - name: tenantID
       type:
         scalar: string
