@@ -144,7 +144,7 @@ func stats(t *testing.T, ready cloud.Ready) map[string]int {
 func connect(t *testing.T, ready cloud.Ready, name, password string, b behaviour) *connector {
 	t.Helper()
 	c := register(t, ready, name)
-	c.password, c.behave = password, b
+	c.become(password, b)
 	for _, endpoint := range c.bootstrap().Endpoints {
 		c.listen(endpoint)
 	}
@@ -257,7 +257,7 @@ func TestVerdicts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := stats(t, ready)
-			c.behave = tc.behave
+			c.become(right, tc.behave)
 			got := signIn(t, ready, user, right)
 			if got.Verdict != tc.verdict || got.AADSTS != tc.aadsts || got.Reason != tc.reason || got.ConnectorID != c.identity.ConnectorID {
 				t.Errorf("got %+v, want %s, AADSTS%d for %q", got, tc.verdict, tc.aadsts, tc.reason)
@@ -411,11 +411,11 @@ func TestNoPasswordStays(t *testing.T) {
 	if !strings.Contains(said.String(), "You are signed in") {
 		t.Error("the form's password does not arrive as it was entered")
 	}
-	c.password = "another"
+	c.become("another", behaviour{})
 	ask("/signin", "application/x-www-form-urlencoded", form) // wrong password
-	c.behave = behaviour{dontRespond: true}
+	c.become(canary, behaviour{dontRespond: true})
 	ask("/api/signin", "application/json", document(user)) // time-out
-	c.behave = behaviour{rawAnswer: "bad"}
+	c.become(canary, behaviour{rawAnswer: "bad"})
 	ask("/api/signin", "application/json", document(user)) // an answer that cannot be read
 	ask("/api/signin", "application/json", document("alice@contoso.com"))
 	ask("/signin", "application/x-www-form-urlencoded", "username=alice&password="+url.QueryEscape(canary))

@@ -45,11 +45,10 @@ type connector struct {
 	client   *http.Client // with the client certificate
 	tls      *tls.Config
 
-	// What it does with requests.
+	mu sync.Mutex
+	// What it does with requests; see plan and become.
 	password string // the right one
 	behave   behaviour
-
-	mu       sync.Mutex
 	signals  []signal.Message
 	statuses []int // of responses
 }
@@ -259,11 +258,12 @@ func (c *connector) serve(ctx context.Context, receiver *goamqp.Receiver, servin
 		if err != nil {
 			return
 		}
+		_, plan := c.plan()
 		settle := receiver.AcceptMessage
-		if c.behave.release {
+		if plan.release {
 			settle = receiver.ReleaseMessage
 		}
-		if settle(ctx, message) != nil || c.behave.ignore || c.behave.release {
+		if settle(ctx, message) != nil || plan.ignore || plan.release {
 			continue
 		}
 		connect, err := relay.DecodeConnect(message.GetData())
@@ -279,6 +279,7 @@ func (c *connector) serve(ctx context.Context, receiver *goamqp.Receiver, servin
 func (c *connector) rendezvous(ctx context.Context, connect relay.Connect) {
 	conn := websocket.NetConn(ctx, dial(c.t, c.ready, connect.InstanceDNSAddress, "wsrelayedconnection"), websocket.MessageBinary)
 	defer conn.Close()
+	_, plan := c.plan()
 	accept := relay.AppendPrefixed(nil, relay.EncodeAccept(connect.ID))
 	for _, part := range [][]byte{accept[:4], accept[4:]} {
 		if !c.wrote(conn, part) {
@@ -293,7 +294,7 @@ func (c *connector) rendezvous(ctx context.Context, connect relay.Connect) {
 		c.t.Errorf("accepting: %v", err)
 		return
 	}
-	if c.behave.earlyAck && !c.wrote(conn, framing.AppendPreambleAck(nil)) {
+	if plan.earlyAck && !c.wrote(conn, framing.AppendPreambleAck(nil)) {
 		return
 	}
 	reader := framing.NewReader(conn)
@@ -302,7 +303,7 @@ func (c *connector) rendezvous(ctx context.Context, connect relay.Connect) {
 		c.t.Errorf("the preamble %+v, %v; want via %s", preamble, err, connect.Via)
 		return
 	}
-	if !c.behave.earlyAck && !c.wrote(conn, framing.AppendPreambleAck(nil)) {
+	if !plan.earlyAck && !c.wrote(conn, framing.AppendPreambleAck(nil)) {
 		return
 	}
 	record, err := reader.ReadRecord()
@@ -318,18 +319,18 @@ func (c *connector) rendezvous(ctx context.Context, connect relay.Connect) {
 	c.mu.Lock()
 	c.signals = append(c.signals, *envelope.Signal)
 	c.mu.Unlock()
-	if c.behave.closing {
-		c.reply(conn, reader, signal.Envelope{Kind: signal.KindClosingFault, RelatesTo: envelope.MessageID, Fault: &signal.Fault{Reason: "stopping"}})
+	if plan.closing {
+		c.reply(ctx, conn, reader, signal.Envelope{Kind: signal.KindClosingFault, RelatesTo: envelope.MessageID, Fault: &signal.Fault{Reason: "stopping"}})
 		return
 	}
-	if !c.behave.dontAck {
+	if !plan.dontAck {
 		id := c.identity.ConnectorID
-		if c.behave.anotherID {
+		if plan.anotherID {
 			id = guid.New().String()
 		}
-		c.reply(conn, reader, signal.Envelope{Kind: signal.KindResponse, RelatesTo: envelope.MessageID, Response: &signal.Response{ConnectorID: id}})
+		c.reply(ctx, conn, reader, signal.Envelope{Kind: signal.KindResponse, RelatesTo: envelope.MessageID, Response: &signal.Response{ConnectorID: id}})
 	}
-	if !c.behave.dontRespond {
+	if !plan.dontRespond {
 		c.respond(ctx, *envelope.Signal)
 	}
 }
@@ -341,7 +342,7 @@ func (c *connector) wrote(conn net.Conn, b []byte) bool {
 }
 
 // reply sends an envelope and exchanges end records.
-func (c *connector) reply(conn net.Conn, reader *framing.Reader, envelope signal.Envelope) {
+func (c *connector) reply(ctx context.Context, conn net.Conn, reader *framing.Reader, envelope signal.Envelope) {
 	content, err := signal.NewEncoder().Encode(envelope)
 	if err != nil {
 		c.t.Errorf("encoding a reply: %v", err)
@@ -351,7 +352,7 @@ func (c *connector) reply(conn net.Conn, reader *framing.Reader, envelope signal
 		return
 	}
 	record, err := reader.ReadRecord()
-	if err != nil || record.Type != framing.RecordEnd {
+	if ctx.Err() == nil && (err != nil || record.Type != framing.RecordEnd) {
 		c.t.Errorf("after the reply came record %v, %v; want an end", record.Type, err)
 	}
 	c.wrote(conn, framing.AppendEnd(nil))
@@ -372,7 +373,7 @@ func (c *connector) validate(m signal.Message) signal.Verdict {
 		if err != nil {
 			c.t.Errorf("unwrapping: %v", err)
 		}
-		if string(password) == c.password {
+		if right, _ := c.plan(); string(password) == right {
 			return signal.Verdict{Authenticated: true, UserPrincipalName: request.UserPrincipalName}
 		}
 		return signal.Verdict{Reason: signal.Reason{Code: 1326}}
@@ -382,16 +383,17 @@ func (c *connector) validate(m signal.Message) signal.Verdict {
 
 // respond posts the verdict.
 func (c *connector) respond(ctx context.Context, m signal.Message) {
-	verdict := c.behave.answer
+	_, plan := c.plan()
+	verdict := plan.answer
 	if verdict == (signal.Verdict{}) {
 		verdict = c.validate(m)
 	}
-	value := c.behave.rawAnswer
+	value := plan.rawAnswer
 	if value == "" {
 		value = signal.EncodeVerdict(verdict)
 	}
-	if c.behave.respondAfter != nil {
-		<-c.behave.respondAfter
+	if plan.respondAfter != nil {
+		<-plan.respondAfter
 	}
 	address := "https://" + net.JoinHostPort(m.OverriddenReturnHost, strconv.Itoa(m.OverriddenReturnPort)) + "/subscriber/connection?requestId=" + guid.New().String()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, http.NoBody)
@@ -412,6 +414,19 @@ func (c *connector) respond(ctx context.Context, m signal.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.statuses = append(c.statuses, resp.StatusCode)
+}
+
+// become changes what it does with requests from now on.
+func (c *connector) become(password string, b behaviour) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.password, c.behave = password, b
+}
+
+func (c *connector) plan() (password string, b behaviour) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.password, c.behave
 }
 
 func (c *connector) seen() []signal.Message {
