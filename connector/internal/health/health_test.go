@@ -1,0 +1,131 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package health
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/passthrough-dev/connector-operator/connector/config"
+)
+
+var (
+	now    = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	errDir = errors.New("no domain controller answers")
+)
+
+// life are events in the order in which a connector has them.
+func serving(tr *Tracker) {
+	tr.Identity("id", "AB", now.Add(time.Hour))
+	tr.ValidatorProven(now)
+	tr.Bootstrapped(now, "Ok", "")
+	tr.Link("ns/path", config.LinkConnecting, now, nil)
+	tr.Link("ns/path", config.LinkAttached, now, nil)
+}
+
+func TestReadinessThroughALife(t *testing.T) {
+	for name, tc := range map[string]struct {
+		events func(*Tracker)
+		reason string
+	}{
+		"just started":               {func(*Tracker) {}, config.ReasonStarting},
+		"proven only":                {func(tr *Tracker) { tr.ValidatorProven(now) }, config.ReasonStarting},
+		"everything happened":        {serving, config.ReasonServing},
+		"the directory is not there": {func(tr *Tracker) { tr.ValidatorFailing(now, errDir) }, config.ReasonValidatorFailing},
+		"bootstrap never worked":     {func(tr *Tracker) { tr.ValidatorProven(now); tr.BootstrapFailed(3, errDir) }, config.ReasonBootstrapFailing},
+		"bootstrap fails now":        {func(tr *Tracker) { serving(tr); tr.BootstrapFailed(1, errDir) }, config.ReasonServing},
+		"one failed check":           {func(tr *Tracker) { serving(tr); tr.ValidatorFailing(now, errDir) }, config.ReasonServing},
+		"two failed checks":          {func(tr *Tracker) { serving(tr); tr.ValidatorFailing(now, errDir); tr.ValidatorFailing(now, errDir) }, config.ReasonValidatorFailing},
+		"a check that works again": {func(tr *Tracker) {
+			serving(tr)
+			tr.ValidatorFailing(now, errDir)
+			tr.ValidatorFailing(now, errDir)
+			tr.ValidatorProven(now)
+		}, config.ReasonServing},
+		"the only link is lost": {func(tr *Tracker) { serving(tr); tr.Link("ns/path", config.LinkWaiting, now, errDir) }, config.ReasonNoLink},
+		"it is being dialled again": {func(tr *Tracker) {
+			serving(tr)
+			tr.Link("ns/path", config.LinkWaiting, now, errDir)
+			tr.Link("ns/path", config.LinkConnecting, now, nil)
+		}, config.ReasonNoLink},
+		"one link of two":                {func(tr *Tracker) { serving(tr); tr.Link("ns2/path", config.LinkWaiting, now, errDir) }, config.ReasonServing},
+		"an endpoint is taken away":      {func(tr *Tracker) { serving(tr); tr.Link("ns/path", config.LinkClosed, now, nil) }, config.ReasonStarting},
+		"the certificate has ended":      {func(tr *Tracker) { serving(tr); tr.Identity("id", "AB", now.Add(-time.Second)) }, config.ReasonCertificateExpired},
+		"stopping":                       {func(tr *Tracker) { serving(tr); tr.Stopping() }, config.ReasonStopping},
+		"a validator that accepts all":   {func(tr *Tracker) { serving(tr); tr.ValidatorAcceptsAnything(now, errDir) }, config.ReasonValidatorAcceptsAnything},
+		"it stays so after a good check": {func(tr *Tracker) { tr.ValidatorAcceptsAnything(now, errDir); serving(tr) }, config.ReasonValidatorAcceptsAnything},
+		"and after a failing one": {func(tr *Tracker) {
+			serving(tr)
+			tr.ValidatorAcceptsAnything(now, errDir)
+			tr.ValidatorFailing(now, errDir)
+		}, config.ReasonValidatorAcceptsAnything},
+		"and while stopping": {func(tr *Tracker) { serving(tr); tr.ValidatorAcceptsAnything(now, errDir); tr.Stopping() }, config.ReasonValidatorAcceptsAnything},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := New(config.Config{}, "v1")
+			tc.events(tr)
+			s := tr.Status(now)
+			if s.Reason != tc.reason || s.Ready != (tc.reason == config.ReasonServing) || s.Message == "" {
+				t.Errorf("ready %v, reason %s (%s), want %s", s.Ready, s.Reason, s.Message, tc.reason)
+			}
+		})
+	}
+}
+
+func TestPages(t *testing.T) {
+	c := config.Config{TenantID: "t", MachineName: "m", Digest: "d", Validation: config.Validation{Method: "LDAP"}}
+	tr := New(c, "v1")
+	pages := tr.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "metrics") }))
+	get := func(path string) (int, string) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		pages.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	if code, _ := get("/healthz"); code != 200 {
+		t.Errorf("/healthz is %d while starting", code)
+	}
+	if code, body := get("/readyz"); code != 503 || !strings.HasPrefix(body, "Starting: ") {
+		t.Errorf("/readyz is %d %q while starting", code, body)
+	}
+	later := time.Now().Add(time.Hour)
+	tr.Identity("id", "AB", later)
+	tr.ValidatorProven(now)
+	tr.Bootstrapped(now, "UpdateRequired", "please")
+	tr.Link("b", config.LinkAttached, now, nil)
+	tr.Link("a", config.LinkWaiting, now, errDir)
+	if code, body := get("/readyz"); code != 200 || !strings.HasPrefix(body, "Serving: ") {
+		t.Errorf("/readyz is %d %q", code, body)
+	}
+	if _, body := get("/metrics"); body != "metrics" {
+		t.Errorf("/metrics is %q", body)
+	}
+	var got config.Status
+	_, body := get("/statusz")
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := config.Status{
+		ConnectorID: "id", TenantID: "t", Version: "v1", MachineName: "m", ConfigDigest: "d", Ready: true,
+		Reason: "Serving", Message: "The connector serves sign-ins.",
+		Certificate: config.CertificateStatus{Thumbprint: "AB", NotAfter: later.Round(0)},
+		Bootstrap:   config.BootstrapStatus{LastSuccess: &now, ConnectorState: "UpdateRequired", ServiceMessage: "please"},
+		Links: []config.LinkStatus{
+			{Endpoint: "a", State: config.LinkWaiting, Since: now, LastError: errDir.Error()},
+			{Endpoint: "b", State: config.LinkAttached, Since: now},
+		},
+		Validator: config.ValidatorStatus{Method: "LDAP", State: config.ValidatorProven, LastCheck: &now},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("/statusz (-want +got):\n%s", diff)
+	}
+}
