@@ -112,6 +112,8 @@ func told(report *config.Status) string {
 	switch {
 	case report.Ready:
 		return "it is becoming ready"
+	case report.Message != "" && report.Reason != "":
+		return report.Reason + ": " + report.Message
 	case report.Message != "":
 		return report.Message
 	case report.Reason != "":

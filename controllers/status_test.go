@@ -278,7 +278,7 @@ func TestExplain(t *testing.T) {
 		"a connector that has ended":       {deploymentWith(1, 0), ended, nil, nil, "it ended with exit code 1; kubectl logs says more"},
 		"a pod that was evicted":           {deploymentWith(1, 0), evicted, nil, nil, "its pod failed: Evicted low on memory"},
 		"a pod that is being replaced":     {deploymentWith(1, 0), going, nil, nil, "its pod is being replaced"},
-		"a connector that says why":        {deploymentWith(1, 0), runningPod(), &config.Status{Reason: "NoLink", Message: "no link is attached"}, nil, "no link is attached"},
+		"a connector that says why":        {deploymentWith(1, 0), runningPod(), &config.Status{Reason: "NoLink", Message: "no link is attached"}, nil, "NoLink: no link is attached"},
 		"a connector with a reason only":   {deploymentWith(1, 0), runningPod(), &config.Status{Reason: "NoLink"}, nil, "it reports NoLink"},
 		"a connector that has become well": {deploymentWith(1, 0), runningPod(), &config.Status{Ready: true, Message: "serving"}, nil, "it is becoming ready"},
 		"a connector that does not answer": {deploymentWith(1, 0), runningPod(), nil, errors.New("it does not answer on its status port"), "it is starting: it does not answer on its status port"},
