@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,8 +20,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
-
-	"github.com/go-logr/logr/testr"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 )
@@ -42,6 +41,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard()) // tests that want a log pass a logger of their own
 	code := m.Run()
 	if running.env != nil {
 		if err := running.env.Stop(); err != nil {
@@ -66,7 +66,6 @@ func apiServer(t *testing.T) plane {
 	if planeErr != nil {
 		t.Fatalf("starting the API server: %v", planeErr)
 	}
-	ctrl.SetLogger(testr.New(t))
 	return running
 }
 

@@ -135,6 +135,7 @@ func TestNothingIsRegisteredThatCouldNotBeStored(t *testing.T) {
 		t.Errorf("the service was called %d times", calls)
 	}
 	h.must(h.client.Delete(t.Context(), quota))
+	h.later()
 	h.settle()
 	h.wantCondition(v1alpha1.ConditionRegistered, v1alpha1.ReasonRegistered, "1 of 1")
 }

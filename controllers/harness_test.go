@@ -169,6 +169,9 @@ func (h *harness) settle() *v1alpha1.PassthroughConnector {
 	return nil
 }
 
+// later lets the longest pause between registrations pass.
+func (h *harness) later() { h.clock = h.clock.Add(2 * lastRetry) }
+
 // ready plays the part of Kubernetes: every Deployment has a pod that is ready.
 func (h *harness) ready() {
 	h.t.Helper()

@@ -121,7 +121,7 @@ func (Registrar) Register(ctx context.Context, req Request) (Issued, error) {
 // accept checks what the service issued.
 func accept(req Request, result trust.Result, key *rsa.PrivateKey) (Issued, error) {
 	if !result.Successful {
-		text := clean(result.ErrorMessage, req.Token)
+		text := strings.TrimRight(clean(result.ErrorMessage, req.Token), ". ")
 		if text == "" {
 			text = "it gave no reason"
 		}

@@ -198,7 +198,7 @@ func TestRegisterSaysWhatWentWrong(t *testing.T) {
 			func(_ *testing.T, s *fixture.RegistrationService, _ *enrolment.Request) {
 				s.Refuse("The tenant has too many\nconnectors.")
 			},
-			v1alpha1.ReasonRegistrationRefused, "refused: The tenant has too many; connectors.",
+			v1alpha1.ReasonRegistrationRefused, "refused: The tenant has too many; connectors;",
 		},
 		"it refuses without a text": {
 			func(_ *testing.T, s *fixture.RegistrationService, _ *enrolment.Request) { s.Refuse("") },
