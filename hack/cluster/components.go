@@ -1,6 +1,8 @@
 // Copyright The Passthrough Connector Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build kubernetes
+
 package main
 
 import (

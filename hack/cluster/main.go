@@ -72,6 +72,9 @@ func run(ctx context.Context, arguments []string) error {
 	}
 	switch command, rest := arguments[0], arguments[1:]; command {
 	case "up":
+		if len(components) == 0 {
+			return errors.New("this program was built without Kubernetes in it; build it with hack/cluster/build.sh")
+		}
 		options, err := supervisor.ParseUp(rest)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errUsage, err)

@@ -28,7 +28,11 @@ const namespace = metav1.NamespaceDefault
 func TestCluster(t *testing.T) {
 	program := os.Getenv("KUBECLUSTER_BIN")
 	if program == "" {
-		t.Skip(`KUBECLUSTER_BIN is not set; run with KUBECLUSTER_BIN="$(hack/cluster/build.sh)/kubecluster" to try a real cluster`)
+		const why = `KUBECLUSTER_BIN is not set; run with KUBECLUSTER_BIN="$(hack/cluster/build.sh)/kubecluster" to try a real cluster`
+		if os.Getenv("REQUIRE_CLUSTER") != "" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
 	}
 	c := &cluster{program: program, dir: t.TempDir()}
 	t.Cleanup(func() {

@@ -40,6 +40,7 @@ type container struct {
 	name    string
 	init    bool
 	slot    *status.Container // protected by runner.mu
+	next    int32             // number of the next start; the first is 0
 	crashes *backoff.Crashes
 	restart <-chan struct{}
 }
@@ -50,8 +51,12 @@ func newContainer(runner *Runner, index int, init bool) *container {
 		observed = runner.init
 	}
 	slot := &observed[index]
+	next := slot.RestartCount
+	if slot.ID != "" { // it ran under the previous node
+		next++
+	}
 	return &container{
-		runner: runner, name: slot.Name, init: init, slot: slot,
+		runner: runner, name: slot.Name, init: init, slot: slot, next: next,
 		crashes: backoff.New(runner.config.Backoff), restart: runner.restarts[slot.Name],
 	}
 }
@@ -91,26 +96,27 @@ func (c *container) once() (ended corev1.ContainerStateTerminated, ok bool) {
 	if !ok {
 		return ended, false
 	}
-	count := c.observed().RestartCount
-	log, err := containerlog.Create(c.runner.logPath(c.name, count))
+	start := c.next
+	c.next++
+	log, err := containerlog.Create(c.runner.logPath(c.name, start))
 	if err != nil {
-		return c.failed(time.Now(), err), true
+		return c.failed(start, time.Now(), err), true
 	}
 	defer func() { _ = log.Close() }()
-	c.runner.forgetLogs(c.name, count)
+	c.runner.forgetLogs(c.name, start)
 	stdout, stderr := log.Stream("stdout"), log.Stream("stderr")
 	spec.Stdout, spec.Stderr = stdout, stderr
 
 	began := time.Now()
 	running, err := c.runner.config.Runtime.Start(spec)
 	if err != nil {
-		return c.failed(began, err), true
+		return c.failed(start, began, err), true
 	}
 	id, image := "process://"+strconv.Itoa(running.Pid()), c.spec().Image
-	c.runner.log.Info("started a container", "container", c.name, "pid", running.Pid(), "restarts", count)
+	c.runner.log.Info("started a container", "container", c.name, "pid", running.Pid(), "restarts", start)
 	c.runner.event(corev1.EventTypeNormal, "Started", "Container started: "+c.name)
 	c.runner.update(func() {
-		c.slot.ID, c.slot.Image = id, image
+		c.slot.ID, c.slot.Image, c.slot.RestartCount = id, image, start
 		c.slot.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(began)}}
 	})
 	c.watch(running, began)
@@ -139,7 +145,6 @@ func (c *container) wait(delay time.Duration) bool {
 	}
 	c.runner.update(func() {
 		c.slot.Last, c.slot.State = c.slot.State.Terminated, state
-		c.slot.RestartCount++
 	})
 	if delay == 0 {
 		return true
@@ -205,8 +210,9 @@ func (c *container) waiting(reason, message string) {
 }
 
 // failed records a container that could not be started.
-func (c *container) failed(began time.Time, err error) corev1.ContainerStateTerminated {
+func (c *container) failed(start int32, began time.Time, err error) corev1.ContainerStateTerminated {
 	c.runner.event(corev1.EventTypeWarning, reasonFailed, "Error: "+err.Error())
+	c.runner.update(func() { c.slot.RestartCount = start })
 	return c.record(corev1.ContainerStateTerminated{
 		ExitCode: startErrorCode, Reason: "StartError", Message: err.Error(),
 		StartedAt: metav1.NewTime(began), FinishedAt: metav1.Now(),

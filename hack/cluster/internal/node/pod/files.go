@@ -33,7 +33,7 @@ func Log(config *Config, pod *corev1.Pod, container string, previous bool) (path
 	start = status.RestartCount
 	switch waiting := status.State.Waiting; {
 	case waiting != nil && status.LastTerminationState.Terminated != nil:
-		start-- // the restart is counted as soon as it is waited for
+		// The container that ended is both the current and the previous one.
 	case waiting != nil:
 		return "", 0, fmt.Errorf("container %q in pod %q is waiting to start: %s", container, pod.Name, waiting.Reason)
 	case previous:

@@ -252,6 +252,9 @@ func TestRunnerShowsACrashLoop(t *testing.T) {
 		if waiting == nil || waiting.Reason != "CrashLoopBackOff" || status.Phase != corev1.PodRunning || ready(status) != corev1.ConditionFalse {
 			t.Errorf("phase %s, ready %s, state %+v", status.Phase, ready(status), status.ContainerStatuses[0].State)
 		}
+		if restarts := status.ContainerStatuses[0].RestartCount; restarts != 1 {
+			t.Errorf("%d restarts while waiting for the second, want 1", restarts)
+		}
 	})
 }
 

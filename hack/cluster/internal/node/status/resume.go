@@ -20,10 +20,7 @@ func Resume(pod *corev1.Pod, now metav1.Time) (init, app []Container) {
 	for i := range pod.Spec.InitContainers {
 		container := fresh(&pod.Spec.InitContainers[i])
 		if old := statusOf(pod.Status.InitContainerStatuses, container.Name); old != nil {
-			container.RestartCount = old.RestartCount
-			if old.ContainerID != "" {
-				container.RestartCount++
-			}
+			container.ID, container.RestartCount = old.ContainerID, old.RestartCount
 		}
 		init = append(init, container)
 	}
