@@ -422,6 +422,7 @@ func TestBadClients(t *testing.T) {
 		"a handle used twice":              {[][]byte{v["attachOut.client"], v["attachOut.client"]}, "taken"},
 		"a flow for a handle never used":   {[][]byte{flowFrame(1, 1, 77, 0, 1)}, "not attached"},
 		"a detach for a handle never used": {[][]byte{appendFrame(nil, frameAMQP, 0, descDetach, list{uint32(5)}, 0)}, "not attached"},
+		"a name longer than allowed":       {[][]byte{appendFrame(nil, frameAMQP, 0, descAttach, list{strings.Repeat("n", 3000), uint32(0), true}, 0)}, "at most 2048 bytes"},
 		"values nested without end":        {[][]byte{nested(200)}, "nested more than"},
 		"arrays of nothing, many times":    {[][]byte{manyNothings()}, "values"},
 	} {

@@ -6,6 +6,9 @@ package amqp
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -14,6 +17,8 @@ const (
 	handleMax = 262143
 	// maxLinks bounds the links of a session; a listener has two.
 	maxLinks = 64
+	// maxText bounds what an attach says that the answer repeats, in bytes.
+	maxText = 2048
 	// linkCredit is what a client's sending link is granted. Nothing is ever
 	// sent on it, but clients wait for it.
 	linkCredit = 1000
@@ -130,6 +135,9 @@ func (c *connection) attach(fields list) error {
 		l.address = text(f.field(0))
 	}
 	properties, _ := fields.field(13).(mapping)
+	if max(len(l.name), len(l.address), len(text(properties.lookup(trackingID)))) > maxText {
+		return &Refusal{conditionLimit, fmt.Sprintf("names, addresses and tracking ids have at most %d bytes", maxText)}
+	}
 
 	c.mu.Lock()
 	_, taken := c.session.links[l.handle]
@@ -222,7 +230,8 @@ func (c *connection) grantLocked() error {
 	if !listening {
 		return nil
 	}
-	for _, l := range c.session.links {
+	for _, handle := range slices.Sorted(maps.Keys(c.session.links)) {
+		l := c.session.links[handle]
 		if l.listener != nil || l.granted || l.refused {
 			continue
 		}
@@ -379,11 +388,11 @@ func (c *connection) transfer(fields list) error {
 	defer c.mu.Unlock()
 	c.session.nextIncoming++
 	id, ok := number(fields.field(1))
-	if !ok || isTrue(fields.field(4)) { // a continuation, or settled already
+	if !ok || id > math.MaxUint32 || isTrue(fields.field(4)) { // a continuation, or settled already
 		return nil
 	}
 	state := described{uint64(descRejected), list{(&Refusal{conditionNotImpl, "nothing is sent on this link"}).value()}}
-	return c.sendLocked(frameAMQP, descDisposition, list{true, uint32(id), nil, true, state, nil}) //nolint:gosec // a delivery id
+	return c.sendLocked(frameAMQP, descDisposition, list{true, uint32(id), nil, true, state, nil}) //nolint:gosec // bounded above
 }
 
 // disposition settles deliveries.
@@ -396,9 +405,12 @@ func (c *connection) disposition(fields list) error {
 	if !receiver {
 		return nil
 	}
-	last, ok := number(fields.field(2))
-	if !ok {
-		last = first
+	last := first
+	if n, ok := number(fields.field(2)); ok {
+		last = n
+	}
+	if first > math.MaxUint32 || last > math.MaxUint32 {
+		return &Refusal{conditionDecode, "a disposition names deliveries that cannot be"}
 	}
 	outcome := outcomeOf(fields.field(4))
 	c.mu.Lock()
@@ -412,8 +424,13 @@ func (c *connection) disposition(fields list) error {
 	if isTrue(fields.field(3)) {
 		return nil
 	}
-	// The client waits for this side to settle first.
-	return c.sendLocked(frameAMQP, descDisposition, list{false, fields.field(1), fields.field(2), true, fields.field(4), nil})
+	// The client waits for this side to settle first. Nothing of what it sent
+	// is sent back: that could be any value.
+	var state any
+	if outcome == OutcomeAccepted {
+		state = described{uint64(descAccepted), list{}}
+	}
+	return c.sendLocked(frameAMQP, descDisposition, list{false, uint32(first), uint32(last), true, state, nil})
 }
 
 // abandon ends every link without a word: the session or connection is over.
@@ -421,7 +438,8 @@ func (c *connection) abandon() {
 	c.mu.Lock()
 	var links []*link
 	if c.session != nil {
-		for handle, l := range c.session.links {
+		for _, handle := range slices.Sorted(maps.Keys(c.session.links)) {
+			l := c.session.links[handle]
 			links = append(links, l)
 			delete(c.session.links, handle)
 			l.stopExpiry()
