@@ -132,7 +132,7 @@ func (d *decoder) body(code byte, depth int) (any, error) {
 func empty(code byte) (any, error) {
 	switch code {
 	case 0x40:
-		return nil, nil //nolint:nilnil // null is a value
+		return nil, nil // null is a value
 	case 0x41:
 		return true, nil
 	case 0x42:

@@ -119,7 +119,7 @@ func (rs routes) tlsConfig(certificate tls.Certificate) *tls.Config {
 		if rs[strings.ToLower(hello.ServerName)].client == tls.RequestClientCert {
 			return asking, nil
 		}
-		return nil, nil //nolint:nilnil // the base configuration
+		return nil, nil // the base configuration
 	}
 	return base
 }

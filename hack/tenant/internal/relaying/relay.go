@@ -65,7 +65,7 @@ type Options struct {
 // Relay holds the listeners. It is safe for concurrent use.
 type Relay struct {
 	opts Options
-	//nolint:containedctx // the life of connections that outlive the HTTP requests that began them
+	// ctx is the life of connections, which outlive the HTTP requests that began them.
 	ctx    context.Context
 	cancel context.CancelFunc
 	serial atomic.Uint64
