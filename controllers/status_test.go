@@ -89,7 +89,7 @@ func TestConditions(t *testing.T) {
 		},
 		"one says why it is not ready": {
 			3, all(unready(1, &config.Status{Reason: config.ReasonBootstrapFailing, Message: "the service refuses the certificate"})),
-			v1alpha1.ReasonPartlyReady, "2 of 3 connectors are ready; corp-1: the service refuses the certificate",
+			v1alpha1.ReasonPartlyReady, "2 of 3 connectors are ready; corp-1: BootstrapFailing: the service refuses the certificate",
 			v1alpha1.ReasonRegistered, "3 of 3 connectors are registered",
 		},
 		"none is ready": {

@@ -149,7 +149,7 @@ func (f *faults) between(field string, value, least, most int) {
 	}
 }
 
-func (f *faults) length(field string, n, most int) {
+func (f *faults) length(field string, n, most int) { //nolint:unparam // every list has the same bound today
 	if n < 1 || n > most {
 		f.add(field, "has %d items; write 1 to %d", n, most)
 	}

@@ -86,19 +86,19 @@ func TestTheSystemConvergesAfterFaults(t *testing.T) {
 
 	for _, fault := range []struct {
 		name  string
-		wreak func(t *testing.T) (killed []int)
+		wreak func() (killed []int)
 	}{
-		{"a connector is killed", func(t *testing.T) []int { return kill(t, processesOf(t, "connector")[:1]...) }},
-		{"all connectors are killed", func(t *testing.T) []int { return kill(t, processesOf(t, "connector")...) }},
-		{"the operator is killed", func(t *testing.T) []int { return kill(t, processesOf(t, "operator")...) }},
-		{"the Windows node is killed", func(t *testing.T) []int {
+		{"a connector is killed", func() []int { return kill(t, processesOf(t, "connector")[:1]...) }},
+		{"all connectors are killed", func() []int { return kill(t, processesOf(t, "connector")...) }},
+		{"the operator is killed", func() []int { return kill(t, processesOf(t, "operator")...) }},
+		{"the Windows node is killed", func() []int {
 			// Its pods' processes die with it.
 			pods := processesOf(t, "connector")
 			kill(t, component(t, "windows-0"))
 			return pods
 		}},
-		{"etcd is killed", func(t *testing.T) []int { return kill(t, component(t, "etcd")) }},
-		{"the operator is killed while scaling", func(t *testing.T) []int {
+		{"etcd is killed", func() []int { return kill(t, component(t, "etcd")) }},
+		{"the operator is killed while scaling", func() []int {
 			s.kubectl("scale", "ptc/"+testbed.SampleName, "--replicas=3")
 			killed := kill(t, processesOf(t, "operator")...)
 			s.ready(3)
@@ -108,7 +108,7 @@ func TestTheSystemConvergesAfterFaults(t *testing.T) {
 		}},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			s.converges(fault.wreak(t))
+			s.converges(fault.wreak())
 			if got := s.registrations(); got != before {
 				t.Errorf("%d registrations, want %d: an identity was registered again", got, before)
 			}

@@ -328,11 +328,11 @@ func (c *cloud) end() {
 
 // request is a good request with the password encrypted for the test's key,
 // between two entries for other connectors.
-func request(t testing.TB, password string) *signal.Message {
-	t.Helper()
+func request(tb testing.TB, password string) *signal.Message {
+	tb.Helper()
 	ciphertext, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, &key.PublicKey, signal.WrapPassword(nil, []byte(password)), nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	id := guid.New().String()
 	return &signal.Message{

@@ -27,9 +27,8 @@ func (h *Handler) meet(request relay.Connect) {
 	}
 	defer conn.Close()
 	if err := h.accept(conn, request.ID); err != nil {
-		var refused *relay.RefusedError
 		reason := DropRelayFailed
-		if errors.As(err, &refused) {
+		if _, ok := errors.AsType[*relay.RefusedError](err); ok {
 			reason = DropRelayRefused
 		}
 		h.drop(reason, "Meeting the cloud at a relay instance failed", "error", err.Error())

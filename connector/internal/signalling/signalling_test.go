@@ -127,7 +127,7 @@ func (p *peer) serve() {
 				return
 			}
 			// The transcript's reply, for the client's link name.
-			p.write(linkName.ReplaceAll(attaches[attached], bytes.Replace(m[0], nil, nil, 0)))
+			p.write(linkName.ReplaceAll(attaches[attached], m[0]))
 			attached++
 		}
 	}

@@ -50,7 +50,8 @@ func TestParse(t *testing.T) {
 }
 
 func TestNewIsRandomAndZeroIsZero(t *testing.T) {
-	if New() == New() {
+	first, second := New(), New()
+	if first == second {
 		t.Error("two new identifiers are equal")
 	}
 	var z GUID

@@ -374,8 +374,8 @@ const ticksPerSecond = int64(time.Second / 100)
 // formatDateTime writes a .NET DateTime: ticks since year 1 in the low 62
 // bits, the kind (1 is UTC) in the high two.
 func formatDateTime(raw uint64) Value {
-	ticks := int64(raw & (1<<62 - 1)) //nolint:gosec // 62 bits fit
-	const unixEpoch = 62135596800     // seconds from year 1 to 1970
+	ticks := int64(raw & (1<<62 - 1))
+	const unixEpoch = 62135596800 // seconds from year 1 to 1970
 	at := time.Unix(ticks/ticksPerSecond-unixEpoch, ticks%ticksPerSecond*100).UTC()
 	layout := "2006-01-02T15:04:05.9999999"
 	if raw>>62 == 1 {

@@ -141,7 +141,7 @@ func (p *parser) length(distance byte) (int, error) {
 	if n > MaxString {
 		return 0, fmt.Errorf("a value of %d bytes is longer than %d", n, MaxString)
 	}
-	return int(n), nil //nolint:gosec // at most MaxString
+	return int(n), nil
 }
 
 func (p *parser) chars(distance byte, read func(int) (string, error)) (Value, error) {

@@ -29,7 +29,7 @@ const (
 var staticIDs = func() map[string]uint32 {
 	ids := make(map[string]uint32, len(staticDictionary))
 	for k, s := range staticDictionary {
-		ids[s] = uint32(2 * k) //nolint:gosec // the dictionary has 487 entries
+		ids[s] = uint32(2 * k)
 	}
 	return ids
 }()
@@ -162,7 +162,7 @@ func (w *Writer) sized(family byte, n int) {
 	switch {
 	case n <= math.MaxUint8:
 		w.text(family)
-		w.buf = append(w.buf, byte(n))
+		w.buf = append(w.buf, byte(n)) //nolint:gosec // the case says that it fits
 	case n <= math.MaxUint16:
 		w.text(family + 2)
 		w.buf = binary.LittleEndian.AppendUint16(w.buf, uint16(n))
@@ -179,16 +179,16 @@ func (w *Writer) Int(n int64) {
 		w.text(textZero + 2*byte(n))
 	case n >= math.MinInt8 && n <= math.MaxInt8:
 		w.text(textInt8)
-		w.buf = append(w.buf, byte(n))
+		w.buf = append(w.buf, byte(n)) //nolint:gosec // two's complement is what is written
 	case n >= math.MinInt16 && n <= math.MaxInt16:
 		w.text(textInt16)
-		w.buf = binary.LittleEndian.AppendUint16(w.buf, uint16(n))
+		w.buf = binary.LittleEndian.AppendUint16(w.buf, uint16(n)) //nolint:gosec // as above
 	case n >= math.MinInt32 && n <= math.MaxInt32:
 		w.text(textInt32)
-		w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(n))
+		w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(n)) //nolint:gosec // as above
 	default:
 		w.text(textInt64)
-		w.buf = binary.LittleEndian.AppendUint64(w.buf, uint64(n))
+		w.buf = binary.LittleEndian.AppendUint64(w.buf, uint64(n)) //nolint:gosec // as above
 	}
 }
 

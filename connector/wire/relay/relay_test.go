@@ -21,11 +21,11 @@ import (
 const rendezvous = "39aadc47-0000-4000-8000-51ad9e0cca37"
 
 // section returns the document in the transcript's AMQP data section.
-func section(t testing.TB) []byte {
-	t.Helper()
+func section(tb testing.TB) []byte {
+	tb.Helper()
 	b := vectors.Bytes("connect")
 	if !bytes.Equal(b[:4], []byte{0x00, 0x53, 0x75, 0xB0}) || int(binary.BigEndian.Uint32(b[4:])) != len(b)-8 {
-		t.Fatal("the vector is not an AMQP data section")
+		tb.Fatal("the vector is not an AMQP data section")
 	}
 	return b[8:]
 }

@@ -93,11 +93,11 @@ func TestEnvelopesOfTheTranscript(t *testing.T) {
 }
 
 // contentOf takes a sized envelope apart.
-func contentOf(t testing.TB, record []byte) []byte {
-	t.Helper()
+func contentOf(tb testing.TB, record []byte) []byte {
+	tb.Helper()
 	r, err := framing.NewReader(bytes.NewReader(record)).ReadRecord()
 	if err != nil || r.Type != framing.RecordSizedEnvelope {
-		t.Fatalf("not a sized envelope: %v, %v", r.Type, err)
+		tb.Fatalf("not a sized envelope: %v, %v", r.Type, err)
 	}
 	return r.Payload
 }

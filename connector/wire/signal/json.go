@@ -71,7 +71,7 @@ func EncodeJSON(m Message) ([]byte, error) {
 			})
 		}
 		if c.Traffic == TrafficTrustedParty {
-			body, err := json.Marshal(p)
+			body, err := json.Marshal(p) //nolint:gosec // the member called Password is always empty: the protocol's unused slot for clear text
 			if err != nil {
 				return nil, fmt.Errorf("writing the body of a signal: %w", err)
 			}
@@ -125,8 +125,7 @@ func DecodeJSON(data []byte) (Message, error) {
 // withoutContent keeps what a JSON error says about place and type and drops
 // the value it quotes.
 func withoutContent(err error) error {
-	var typeError *json.UnmarshalTypeError
-	if errors.As(err, &typeError) {
+	if typeError, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("member %.100q at offset %d has the wrong type", typeError.Field, typeError.Offset)
 	}
 	return errors.New("it is not a JSON document of the expected form")

@@ -144,5 +144,5 @@ func decodeReason(raw json.RawMessage) (Reason, error) {
 		}
 	}
 	code, err := strconv.ParseInt(text, 10, 32)
-	return Reason{Code: int32(code)}, err //nolint:gosec // ParseInt was asked for 32 bits
+	return Reason{Code: int32(code)}, err
 }

@@ -18,7 +18,7 @@ const (
 	RenewalPath = "/RenewTrustCertificate"
 	// TokenAudience is the audience of the access token that registration
 	// wants (protocol section 2.2).
-	TokenAudience = "https://proxy.cloudwebappproxy.net/registerapp"
+	TokenAudience = "https://proxy.cloudwebappproxy.net/registerapp" //nolint:gosec // a resource's name, no credential
 	// ContentType goes with both requests and both answers.
 	ContentType = "application/xml; charset=utf-8"
 )

@@ -113,7 +113,7 @@ func TokenSecretObject(namespace, token string) any {
 
 // Sample reads the PassthroughConnector of config/samples and points it at
 // this testbed's addresses, which differ from run to run.
-func (t *Testbed) Sample(namespace string) (object, error) {
+func (t *Testbed) Sample(namespace string) (map[string]any, error) {
 	data, err := os.ReadFile(filepath.Join(t.repo, sampleFile))
 	if err != nil {
 		return nil, fmt.Errorf("reading the sample: %w", err)

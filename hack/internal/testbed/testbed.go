@@ -26,6 +26,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -116,8 +117,8 @@ func Start(ctx context.Context, opts Options) (_ *Testbed, err error) {
 // Stop ends everything that Start started and waits until it has ended.
 func (t *Testbed) Stop() error {
 	var errs []error
-	for i := len(t.processes) - 1; i >= 0; i-- {
-		errs = append(errs, t.processes[i].Stop())
+	for _, p := range slices.Backward(t.processes) {
+		errs = append(errs, p.Stop())
 	}
 	t.processes = nil
 	return errors.Join(errs...)
