@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -101,5 +102,19 @@ func TestUpdateStatusTouchesOnlyWhatIsTheNodes(t *testing.T) {
 				t.Errorf("labels %v were undone", got.Labels)
 			}
 		})
+	}
+}
+
+func TestDied(t *testing.T) {
+	started := metav1.NewTime(time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC))
+	lost := &corev1.Pod{
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "c", ContainerID: "process://7", Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: started}},
+		}}},
+	}
+	got := died(lost, metav1.NewTime(started.Add(time.Minute))).Status
+	if ended := got.ContainerStatuses[0].State.Terminated; got.Phase != corev1.PodFailed || ended == nil || ended.ExitCode != 137 || got.ContainerStatuses[0].Ready {
+		t.Errorf("phase %s, container %+v", got.Phase, got.ContainerStatuses[0])
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/pod"
+	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/status"
 )
 
 const (
@@ -103,7 +104,7 @@ func (p *provider) DeletePod(_ context.Context, deleted *corev1.Pod) error {
 	runner := p.runner(deleted.UID)
 	if runner == nil { // it died with the node before this one
 		go func() {
-			p.deleteObject(deleted)
+			p.deleteObject(died(deleted, metav1.Now()))
 			p.remove(deleted)
 		}()
 		return nil
@@ -256,6 +257,18 @@ func (p *provider) tryDelete(ended *corev1.Pod) error {
 	options := metav1.NewDeleteOptions(0)
 	options.Preconditions = metav1.NewUIDPreconditions(string(ended.UID))
 	return pods.Delete(ctx, ended.Name, *options)
+}
+
+// died returns the pod as it is after the node that ran it has stopped, and
+// nobody will start it again.
+func died(lost *corev1.Pod, now metav1.Time) *corev1.Pod {
+	observation := status.Observation{
+		Pod: lost, Previous: lost.Status, PodIP: lost.Status.PodIP, HostIP: lost.Status.HostIP, Over: true, Now: now,
+	}
+	observation.Init, observation.App = status.Resume(lost, now)
+	dead := lost.DeepCopy()
+	dead.Status = status.Compute(observation)
+	return dead
 }
 
 func (p *provider) runner(uid types.UID) *pod.Runner {

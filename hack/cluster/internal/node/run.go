@@ -86,6 +86,9 @@ func run(ctx context.Context, options Options, log logr.Logger) error {
 	recorder := events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubecluster-node", Host: options.Name})
 
 	informer := podInformer(life, client, options.Name)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.Informer().HasSynced) {
+		return nil // told to stop before the API server answered
+	}
 	pods := newProvider(life, client, informer, &pod.Config{
 		OS: options.OS, HostIP: options.Address, APIServer: restConfig.Host,
 		PodDir: filepath.Join(options.Dir, "pods"), LogDir: filepath.Join(options.Dir, "logs"),
@@ -121,7 +124,6 @@ func podInformer(ctx context.Context, client kubernetes.Interface, node string) 
 	informer := factory.Core().V1().Pods()
 	informer.Informer() // registers it with the factory
 	factory.Start(ctx.Done())
-	cache.WaitForCacheSync(ctx.Done(), informer.Informer().HasSynced)
 	return informer
 }
 
