@@ -11,6 +11,6 @@ cd "$(dirname "$0")/.."
 grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do
   grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go | awk '{print $2}' | while read -r target; do
     printf '==> %s %s\n' "$dir" "$target"
-    go test "$dir" -run '^$' -fuzz "^${target}\$" -fuzztime "${FUZZTIME:-1m}"
+    go test "$dir" -run '^$' -fuzz "^${target}\$" -fuzztime "${FUZZTIME:-1m}" -fuzzminimizetime 10x
   done
 done

@@ -30,7 +30,7 @@ func dial(t *testing.T, g *gate, idle time.Duration) *goamqp.Conn {
 	}
 	t.Cleanup(func() {
 		conn.Close()
-		<-ended
+		t.Logf("the server ended with: %v", <-ended)
 	})
 	return conn
 }

@@ -126,12 +126,11 @@ func performative(v any) (code uint64, fields list, ok bool) {
 	return code, fields, ok && code != 0
 }
 
-// appendFrame writes a frame with a performative. extra bytes of payload will
+// encodeFrame writes a frame with a performative. extra bytes of payload will
 // follow it in a write of their own; the frame's size covers them.
-func appendFrame(b []byte, kind byte, channel uint16, code uint64, fields list, extra int) []byte {
+func encodeFrame(kind byte, channel uint16, code uint64, fields list, extra int) []byte {
 	body := appendAll(nil, fields)
-	start := len(b)
-	b = append(b, 0, 0, 0, 0, 2, kind, byte(channel>>8), byte(channel))
+	b := append(make([]byte, 0, 64+len(body)), 0, 0, 0, 0, 2, kind, byte(channel>>8), byte(channel))
 	b = appendValue(append(b, 0x00), code)
 	if code == descAttach {
 		// The service writes the long form, whatever the length.
@@ -139,7 +138,7 @@ func appendFrame(b []byte, kind byte, channel uint16, code uint64, fields list, 
 	} else {
 		b = appendCompound(b, 0xC0, len(fields), body)
 	}
-	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start+extra))
+	binary.BigEndian.PutUint32(b, uint32(len(b)+extra))
 	return b
 }
 

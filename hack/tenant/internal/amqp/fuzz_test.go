@@ -70,8 +70,8 @@ func FuzzSession(f *testing.F) {
 		}
 		f.Add(all)
 	}
-	f.Add(appendFrame(nil, frameAMQP, 0, descDetach, list{uint32(0), true, nil}, 0))
-	f.Add(appendFrame(nil, frameAMQP, 0, descEnd, list{nil}, 0))
+	f.Add(encodeFrame(frameAMQP, 0, descDetach, list{uint32(0), true, nil}, 0))
+	f.Add(encodeFrame(frameAMQP, 0, descEnd, list{nil}, 0))
 	var begin []byte
 	for _, b := range [][]byte{headerSASL[:], v["saslInit.client"], headerAMQP[:], v["open.client"], v["begin.client"]} {
 		begin = append(begin, b...)

@@ -273,7 +273,7 @@ func (c *connection) send(kind byte, code uint64, fields list) error {
 }
 
 func (c *connection) sendLocked(kind byte, code uint64, fields list) error {
-	return c.writeLocked(appendFrame(nil, kind, c.channel, code, fields, 0))
+	return c.writeLocked(encodeFrame(kind, c.channel, code, fields, 0))
 }
 
 func (c *connection) write(b []byte) error {
@@ -307,7 +307,7 @@ func (c *connection) close(reason *Refusal) {
 	}
 	if !c.closed {
 		// Whether the client hears it changes nothing any more.
-		_ = c.writeLocked(appendFrame(nil, frameAMQP, 0, descClose, fields, 0))
+		_ = c.writeLocked(encodeFrame(frameAMQP, 0, descClose, fields, 0))
 	}
 	c.closed = true
 }

@@ -139,7 +139,7 @@ func (p *peer) listen(v map[string][]byte) {
 }
 
 func flowFrame(nextIncoming, window, handle, count, credit uint32) []byte {
-	return appendFrame(nil, frameAMQP, 0, descFlow,
+	return encodeFrame(frameAMQP, 0, descFlow,
 		list{nextIncoming, window, uint32(1), window, handle, count, credit, uint32(0), nil, false, nil}, 0)
 }
 
@@ -147,7 +147,7 @@ func flowFrame(nextIncoming, window, handle, count, credit uint32) []byte {
 // answers a flow that asks for an echo.
 func (p *peer) sync() {
 	p.t.Helper()
-	p.write(appendFrame(nil, frameAMQP, 0, descFlow, list{uint32(1), uint32(5000), uint32(1), uint32(5000), nil, nil, nil, nil, nil, true, nil}, 0))
+	p.write(encodeFrame(frameAMQP, 0, descFlow, list{uint32(1), uint32(5000), uint32(1), uint32(5000), nil, nil, nil, nil, nil, true, nil}, 0))
 	p.frame(descFlow)
 }
 
@@ -188,7 +188,7 @@ func TestServerSpeaksTheTranscript(t *testing.T) {
 		t.Errorf("outcome %v, want accepted", delivery.Outcome())
 	}
 
-	p.write(appendFrame(nil, frameAMQP, 0, descClose, list{nil}, 0))
+	p.write(encodeFrame(frameAMQP, 0, descClose, list{nil}, 0))
 	p.frame(descClose)
 	if err := <-p.ended; err != nil {
 		t.Errorf("closed in order, yet: %v", err)
@@ -266,7 +266,7 @@ func TestRefusedLink(t *testing.T) {
 				t.Errorf("detach %v, want closed with %s", detach.body, tc.want)
 			}
 			p.write(flowFrame(1, 5000, 1, 0, 1000)) // was under way
-			p.write(appendFrame(nil, frameAMQP, 0, descDetach, list{uint32(1), true, nil}, 0))
+			p.write(encodeFrame(frameAMQP, 0, descDetach, list{uint32(1), true, nil}, 0))
 			p.sync()
 			if len(g.attached) != 0 {
 				t.Error("a refused link was announced as a listener")
@@ -284,7 +284,7 @@ func TestTokenEndsUnlessRenewed(t *testing.T) {
 		listener := <-g.attached
 		time.Sleep(time.Hour + 4*time.Minute) // over, within the grace time
 		for handle := range uint32(2) {
-			p.write(appendFrame(nil, frameAMQP, 0, descFlow, list{uint32(1), uint32(5000), uint32(1), uint32(5000), handle,
+			p.write(encodeFrame(frameAMQP, 0, descFlow, list{uint32(1), uint32(5000), uint32(1), uint32(5000), handle,
 				uint32(0), uint32(1000), nil, nil, false, mapping{{symbol("com.microsoft:swt"), "renewed"}}}, 0))
 		}
 		time.Sleep(time.Hour + 4*time.Minute)
@@ -309,7 +309,7 @@ func TestRenewalWithABadTokenEndsTheLink(t *testing.T) {
 	g := newGate()
 	p := connect(t, g, 0)
 	p.listen(v)
-	p.write(appendFrame(nil, frameAMQP, 0, descFlow, list{uint32(1), uint32(5000), uint32(1), uint32(5000), uint32(1),
+	p.write(encodeFrame(frameAMQP, 0, descFlow, list{uint32(1), uint32(5000), uint32(1), uint32(5000), uint32(1),
 		uint32(0), uint32(1000), nil, nil, false, mapping{{symbol("com.microsoft:swt"), "bad"}}}, 0))
 	p.frame(descDetach)
 	<-g.detached
@@ -331,7 +331,7 @@ func TestEmptyFramesOnlyWhenAskedFor(t *testing.T) {
 				open := list{"client", nil, nil, nil, tc.idle}
 				p.begin(map[string][]byte{
 					"saslMechanisms.server": v["saslMechanisms.server"], "saslInit.client": v["saslInit.client"], "saslOutcome.server": v["saslOutcome.server"],
-					"open.client": appendFrame(nil, frameAMQP, 0, descOpen, open, 0), "open.server": v["open.server"],
+					"open.client": encodeFrame(frameAMQP, 0, descOpen, open, 0), "open.server": v["open.server"],
 					"begin.client": v["begin.client"], "begin.server": v["begin.server"],
 				})
 				start := time.Now()
@@ -418,11 +418,11 @@ func TestBadClients(t *testing.T) {
 		"a body that points outside":       {[][]byte{{0, 0, 0, 8, 9, 0, 0, 0}}, "data offset"},
 		"an unknown frame type":            {[][]byte{{0, 0, 0, 8, 2, 7, 0, 0}}, "neither AMQP nor SASL"},
 		"a second session":                 {[][]byte{v["begin.client"]}, "one session"},
-		"an attach without a role":         {[][]byte{appendFrame(nil, frameAMQP, 0, descAttach, list{"l", uint32(0)}, 0)}, "lacks name, handle or role"},
+		"an attach without a role":         {[][]byte{encodeFrame(frameAMQP, 0, descAttach, list{"l", uint32(0)}, 0)}, "lacks name, handle or role"},
 		"a handle used twice":              {[][]byte{v["attachOut.client"], v["attachOut.client"]}, "taken"},
 		"a flow for a handle never used":   {[][]byte{flowFrame(1, 1, 77, 0, 1)}, "not attached"},
-		"a detach for a handle never used": {[][]byte{appendFrame(nil, frameAMQP, 0, descDetach, list{uint32(5)}, 0)}, "not attached"},
-		"a name longer than allowed":       {[][]byte{appendFrame(nil, frameAMQP, 0, descAttach, list{strings.Repeat("n", 3000), uint32(0), true}, 0)}, "at most 2048 bytes"},
+		"a detach for a handle never used": {[][]byte{encodeFrame(frameAMQP, 0, descDetach, list{uint32(5)}, 0)}, "not attached"},
+		"a name longer than allowed":       {[][]byte{encodeFrame(frameAMQP, 0, descAttach, list{strings.Repeat("n", 3000), uint32(0), true}, 0)}, "at most 2048 bytes"},
 		"values nested without end":        {[][]byte{nested(200)}, "nested more than"},
 		"arrays of nothing, many times":    {[][]byte{manyNothings()}, "values"},
 	} {
@@ -451,7 +451,7 @@ func nested(depth int) []byte {
 	for range depth {
 		v = list{v}
 	}
-	return appendFrame(nil, frameAMQP, 0, descFlow, list{v}, 0)
+	return encodeFrame(frameAMQP, 0, descFlow, list{v}, 0)
 }
 
 // manyNothings is a flow with arrays whose elements take no bytes.

@@ -392,7 +392,7 @@ func (c *connection) transfer(fields list) error {
 		return nil
 	}
 	state := described{uint64(descRejected), list{(&Refusal{conditionNotImpl, "nothing is sent on this link"}).value()}}
-	return c.sendLocked(frameAMQP, descDisposition, list{true, uint32(id), nil, true, state, nil}) //nolint:gosec // bounded above
+	return c.sendLocked(frameAMQP, descDisposition, list{true, uint32(id), nil, true, state, nil})
 }
 
 // disposition settles deliveries.

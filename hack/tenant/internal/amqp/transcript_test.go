@@ -12,11 +12,11 @@ import (
 )
 
 // transcript returns the vectors of testdata/transcript.txt by name.
-func transcript(t testing.TB) map[string][]byte {
-	t.Helper()
+func transcript(tb testing.TB) map[string][]byte {
+	tb.Helper()
 	data, err := os.ReadFile("testdata/transcript.txt")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	vectors := map[string][]byte{}
 	name := ""
@@ -29,13 +29,13 @@ func transcript(t testing.TB) map[string][]byte {
 		default:
 			b, err := hex.DecodeString(strings.ReplaceAll(line, " ", ""))
 			if err != nil {
-				t.Fatalf("vector %s: %v", name, err)
+				tb.Fatalf("vector %s: %v", name, err)
 			}
 			vectors[name] = append(vectors[name], b...)
 		}
 	}
 	if len(vectors) != 15 {
-		t.Fatalf("the transcript has %d vectors, want 15", len(vectors))
+		tb.Fatalf("the transcript has %d vectors, want 15", len(vectors))
 	}
 	return vectors
 }
@@ -65,7 +65,7 @@ func TestTranscriptReadsAndWrites(t *testing.T) {
 				}
 				body[i] = v
 			}
-			got := append(appendFrame(nil, f.kind, f.channel, f.code, body, len(f.payload)), f.payload...)
+			got := append(encodeFrame(f.kind, f.channel, f.code, body, len(f.payload)), f.payload...)
 			if !bytes.Equal(got, vector) {
 				t.Errorf("read and written again:\n% X\nwant\n% X", got, vector)
 			}

@@ -43,7 +43,6 @@ type connector struct {
 	key      *rsa.PrivateKey
 	identity trust.Identity
 	client   *http.Client // with the client certificate
-	tls      *tls.Config
 
 	mu sync.Mutex
 	// What it does with requests; see plan and become.

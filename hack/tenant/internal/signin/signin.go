@@ -18,7 +18,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // the protocol's OAEP is with SHA-1
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -173,7 +173,7 @@ func (s *Service) encrypt(password []byte) ([]signal.EncryptedData, error) {
 	defer clear(plaintext)
 	data := make([]signal.EncryptedData, 0, len(recipients))
 	for _, r := range recipients {
-		ciphertext, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, r.Key, plaintext, nil) //nolint:gosec // the protocol's OAEP is with SHA-1
+		ciphertext, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, r.Key, plaintext, nil)
 		if errors.Is(err, rsa.ErrMessageTooLong) {
 			return nil, &InputError{"The password is too long: the protocol has room for about 199 bytes."}
 		}
