@@ -94,7 +94,10 @@ func (r *Reconciler) removeChild(ctx context.Context, object client.Object) erro
 	err := r.client.Delete(ctx, object,
 		client.PropagationPolicy(metav1.DeletePropagationBackground),
 		client.Preconditions{UID: &uid})
-	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // the cache was behind
+	}
+	if err != nil {
 		return fmt.Errorf("deleting %T %s: %w", object, object.GetName(), err)
 	}
 	log.FromContext(ctx).Info("Deleted an object of a connector that is not wanted any more", "name", object.GetName())
@@ -106,7 +109,8 @@ func (r *Reconciler) removeChild(ctx context.Context, object client.Object) erro
 // from being stored is better found before: a quota, an admission policy, a
 // namespace that is being deleted.
 func (r *Reconciler) rehearseIdentity(ctx context.Context, pc *v1alpha1.PassthroughConnector, index int) error {
-	secret := desired.IdentitySecret(pc, index, "", []byte("rehearsal"), []byte("rehearsal"))
+	secret := desired.IdentitySecret(pc, index, "", nil, nil)
+	secret.Type = corev1.SecretTypeOpaque // the API server warns of an empty pair
 	err := r.client.Create(ctx, secret, client.DryRunAll)
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err):

@@ -17,10 +17,22 @@ const noteLimit = 1024
 
 func noteText(s string) string { return prose.Line(s, noteLimit) }
 
-// progress are reasons of conditions that are not True although all is well.
-var progress = map[string]bool{
-	v1alpha1.ReasonRegistering: true,
-	v1alpha1.ReasonUpdating:    true,
+// eventKind is Warning for what a person should look at: a problem, or connectors
+// that were ready and are not any more. On the way to being ready for the first
+// time there is nothing to warn of.
+func eventKind(was *metav1.Condition, now metav1.Condition) string {
+	switch now.Reason {
+	case v1alpha1.ReasonRegistering, v1alpha1.ReasonUpdating:
+		return corev1.EventTypeNormal
+	case v1alpha1.ReasonNotReady, v1alpha1.ReasonPartlyReady:
+		if was == nil || (was.Status != metav1.ConditionTrue && was.Reason != v1alpha1.ReasonPartlyReady) {
+			return corev1.EventTypeNormal
+		}
+	}
+	if now.Status == metav1.ConditionTrue {
+		return corev1.EventTypeNormal
+	}
+	return corev1.EventTypeWarning
 }
 
 // tellChanges records an event for each condition whose status or reason changed.
@@ -31,10 +43,6 @@ func (r *Reconciler) tellChanges(pc *v1alpha1.PassthroughConnector, before, afte
 		if was != nil && was.Status == now.Status && was.Reason == now.Reason {
 			continue
 		}
-		kind := corev1.EventTypeWarning
-		if now.Status == metav1.ConditionTrue || progress[now.Reason] {
-			kind = corev1.EventTypeNormal
-		}
-		r.recorder.Eventf(pc, nil, kind, now.Reason, now.Type, "%s", noteText(now.Message))
+		r.recorder.Eventf(pc, nil, eventKind(was, now), now.Reason, now.Type, "%s", noteText(now.Message))
 	}
 }

@@ -233,7 +233,7 @@ func TestRegistrationProblemsAreToldAndOvercome(t *testing.T) {
 		},
 		"the token is empty but for a line end": {put("\n"), v1alpha1.ReasonTokenKeyMissing, "under the key token", false, good},
 		"the token is none":                     {put("hello"), v1alpha1.ReasonTokenMalformed, "not a JSON web token", false, good},
-		"the token has expired":                 {put(fixture.Token(fixture.TenantID, fixture.Claims{"exp": 1})), v1alpha1.ReasonTokenExpired, "get a new one", false, good},
+		"the token has expired":                 {put(fixture.Token(fixture.TenantID, fixture.Claims{"exp": 1})), v1alpha1.ReasonTokenExpired, "put it into the Secret (Secret tenant-admin, key token)", false, good},
 		"the token is of another tenant":        {put(fixture.Token(fixture.OtherTenant, nil)), v1alpha1.ReasonTokenForOtherTenant, fixture.OtherTenant, false, good},
 		"the token is for something else":       {put(fixture.Token(fixture.TenantID, fixture.Claims{"aud": "https://graph.test"})), v1alpha1.ReasonTokenWrongAudience, "https://graph.test", false, good},
 		"the service refuses": {

@@ -95,7 +95,10 @@ func (r *Reconciler) observeToken(ctx context.Context, o *observation) error {
 		}
 		return nil
 	}
-	o.tokenProblem = enrolment.CheckToken(o.token, o.connector.Spec.TenantID, o.now)
+	if err := enrolment.CheckToken(o.token, o.connector.Spec.TenantID, o.now); err != nil {
+		reason, message := describe(err, v1alpha1.ReasonTokenMalformed)
+		o.tokenProblem = &blockedError{reason: reason, message: fmt.Sprintf("%s (Secret %s, key %s)", message, ref.Name, ref.Key)}
+	}
 	o.inputs = inputs(o)
 	return nil
 }

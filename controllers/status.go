@@ -6,7 +6,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -129,21 +128,12 @@ func registeredCondition(o observation, p plan, done outcome) metav1.Condition {
 	case problem != nil:
 		reason, message := describe(problem, v1alpha1.ReasonRegistering)
 		c.Reason = reason
-		c.Message += "; " + message + aboutToken(o.connector, reason, message)
+		c.Message += "; " + message
 		if !retryAt.IsZero() {
 			c.Message += "; next attempt at " + retryAt.UTC().Format(time.RFC3339)
 		}
 	}
 	return c
-}
-
-// aboutToken says where a faulty token lies, if the message does not.
-func aboutToken(pc *v1alpha1.PassthroughConnector, reason, message string) string {
-	ref := pc.Spec.Registration.TokenSecretRef
-	if ref == nil || !strings.HasPrefix(reason, "Token") || strings.Contains(message, ref.Name) {
-		return ""
-	}
-	return fmt.Sprintf(" (Secret %s, key %s)", ref.Name, ref.Key)
 }
 
 // connectors is "1 connector is" or "3 connectors are".
