@@ -42,26 +42,20 @@ func TestCluster(t *testing.T) {
 		}
 	})
 	c.up(t)
-	for _, part := range []struct {
-		name string
-		run  func(*testing.T, *cluster)
-	}{
-		{"deployments become available on both nodes", testDeploy},
-		{"pods find their credentials", testCredentials},
-		{"logs can be read and followed", testLogs},
-		{"a changed config map reaches the file", testConfigMap},
-		{"a killed container is restarted", testKillContainer},
-		{"a killed node restarts its pods", testKillNode},
-		{"a killed etcd comes back", testKillEtcd},
-		{"an unknown image is waited for", testUnknownImage},
-		{"a pod for another operating system is rejected", testWrongOS},
-		{"a deleted pod is gone before its grace period is over", testDelete},
-		{"a killed supervisor takes everything along, and the next goes on", testKillSupervisor},
-		{"an interrupted supervisor leaves nothing running", testInterrupt},
-	} {
-		if !t.Run(part.name, func(t *testing.T) { part.run(t, c) }) {
-			t.Fatalf("the supervisor said:\n%s", c.output)
-		}
+	told := t.Run("deployments become available on both nodes", c.testDeploy) &&
+		t.Run("pods find their credentials", c.testCredentials) &&
+		t.Run("logs can be read and followed", c.testLogs) &&
+		t.Run("a changed config map reaches the file", c.testConfigMap) &&
+		t.Run("a killed container is restarted", c.testKillContainer) &&
+		t.Run("a killed node restarts its pods", c.testKillNode) &&
+		t.Run("a killed etcd comes back", c.testKillEtcd) &&
+		t.Run("an unknown image is waited for", c.testUnknownImage) &&
+		t.Run("a pod for another operating system is rejected", c.testWrongOS) &&
+		t.Run("a deleted pod is gone before its grace period is over", c.testDelete) &&
+		t.Run("a killed supervisor takes everything along, and the next goes on", c.testKillSupervisor) &&
+		t.Run("an interrupted supervisor leaves nothing running", c.testInterrupt)
+	if !told {
+		t.Fatalf("the supervisor said:\n%s", c.output)
 	}
 }
 
@@ -172,15 +166,16 @@ func (c *cluster) waitForGreeting(t *testing.T, greeting string, systems ...stri
 			if err != nil {
 				return err
 			}
-			if got, err := get(ctx, pod, "/file"); err != nil || got != greeting {
-				return fmt.Errorf("the file has %q (%v), want %q", got, err, greeting)
+			got, err := get(ctx, pod, "/file")
+			if err == nil && got != greeting {
+				err = fmt.Errorf("the file has %q, want %q", got, greeting)
 			}
-			return nil
+			return err
 		})
 	}
 }
 
-func testDeploy(t *testing.T, c *cluster) {
+func (c *cluster) testDeploy(t *testing.T) {
 	c.setGreeting(t, "one")
 	for _, system := range []string{"linux", "windows"} {
 		if _, err := c.client.AppsV1().Deployments(namespace).Create(t.Context(), deployment(system), metav1.CreateOptions{}); err != nil {
@@ -199,14 +194,14 @@ func testDeploy(t *testing.T, c *cluster) {
 	}
 }
 
-func testCredentials(t *testing.T, c *cluster) {
+func (c *cluster) testCredentials(t *testing.T) {
 	got, err := get(t.Context(), c.mustPod(t, "windows"), "/whoami")
 	if want := "system:serviceaccount:default:default"; err != nil || got != want {
 		t.Errorf("the API server takes the pod for %q (%v), want %q", got, err, want)
 	}
 }
 
-func testLogs(t *testing.T, c *cluster) {
+func (c *cluster) testLogs(t *testing.T) {
 	pod := c.mustPod(t, "windows")
 	want := fmt.Sprintf("serving on %s:8080 as live-windows\n", pod.Status.PodIP)
 	data, err := c.client.CoreV1().Pods(namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(t.Context())
@@ -228,12 +223,12 @@ func testLogs(t *testing.T, c *cluster) {
 	}
 }
 
-func testConfigMap(t *testing.T, c *cluster) {
+func (c *cluster) testConfigMap(t *testing.T) {
 	c.setGreeting(t, "two")
 	c.waitForGreeting(t, "two", "linux", "windows")
 }
 
-func testKillContainer(t *testing.T, c *cluster) {
+func (c *cluster) testKillContainer(t *testing.T) {
 	before := c.mustPod(t, "windows")
 	kill(t, podPID(t, before))
 	eventually(t, "restarted", c.restarted(before, "windows"))
@@ -243,7 +238,7 @@ func testKillContainer(t *testing.T, c *cluster) {
 	}
 }
 
-func testKillNode(t *testing.T, c *cluster) {
+func (c *cluster) testKillNode(t *testing.T) {
 	before := c.mustPod(t, "linux")
 	process := podPID(t, before)
 	kill(t, c.pid(t, "linux-0"))
@@ -254,7 +249,7 @@ func testKillNode(t *testing.T, c *cluster) {
 	}
 }
 
-func testKillEtcd(t *testing.T, c *cluster) {
+func (c *cluster) testKillEtcd(t *testing.T) {
 	kill(t, c.pid(t, "etcd"))
 	c.setGreeting(t, "three")
 	c.waitForGreeting(t, "three", "linux", "windows")
@@ -263,7 +258,7 @@ func testKillEtcd(t *testing.T, c *cluster) {
 	}
 }
 
-func testUnknownImage(t *testing.T, c *cluster) {
+func (c *cluster) testUnknownImage(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "unknown", Namespace: namespace}, Spec: podSpec("linux")}
 	pod.Spec.Containers[0].Image = "livetest.test/unknown"
 	if _, err := c.client.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
@@ -285,7 +280,7 @@ func testUnknownImage(t *testing.T, c *cluster) {
 	c.deletePod(t, "unknown")
 }
 
-func testWrongOS(t *testing.T, c *cluster) {
+func (c *cluster) testWrongOS(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "wrong", Namespace: namespace}, Spec: podSpec("windows")}
 	pod.Spec.NodeName, pod.Spec.NodeSelector = "linux-0", nil // past the scheduler
 	if _, err := c.client.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
@@ -322,14 +317,14 @@ func (c *cluster) waitUntilGone(t *testing.T, name string) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("it is there (%v)", err)
+		return errors.Join(errors.New("it is still there"), err)
 	})
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }
 
-func testDelete(t *testing.T, c *cluster) {
+func (c *cluster) testDelete(t *testing.T) {
 	pod := c.mustPod(t, "linux")
 	background := metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)}
 	if err := c.client.AppsV1().Deployments(namespace).Delete(t.Context(), "live-linux", background); err != nil {
@@ -341,14 +336,14 @@ func testDelete(t *testing.T, c *cluster) {
 	}
 	eventually(t, "its files are removed", func(context.Context) error {
 		entries, err := os.ReadDir(filepath.Join(c.dir, "nodes", "linux-0", "pods"))
-		if err != nil || len(entries) > 0 {
-			return fmt.Errorf("left: %v (%v)", entries, err)
+		if err == nil && len(entries) > 0 {
+			err = fmt.Errorf("left: %v", entries)
 		}
-		return nil
+		return err
 	})
 }
 
-func testKillSupervisor(t *testing.T, c *cluster) {
+func (c *cluster) testKillSupervisor(t *testing.T) {
 	before, pids := c.mustPod(t, "windows"), c.pids(t)
 	kill(t, c.supervisor.Process.Pid)
 	_ = c.supervisor.Wait()
@@ -358,7 +353,7 @@ func testKillSupervisor(t *testing.T, c *cluster) {
 	c.waitForGreeting(t, "three", "windows")
 }
 
-func testInterrupt(t *testing.T, c *cluster) {
+func (c *cluster) testInterrupt(t *testing.T) {
 	pids := c.pids(t)
 	if err := c.supervisor.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)

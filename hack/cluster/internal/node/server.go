@@ -132,7 +132,8 @@ func serve(ctx context.Context, options Options, logs logFinder) error {
 			VerifyConnection: onlyAPIServer,
 		},
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(options.Address.String(), strconv.Itoa(options.Port)))
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort(options.Address.String(), strconv.Itoa(options.Port)))
 	if err != nil {
 		return fmt.Errorf("listening for the API server: %w", err)
 	}

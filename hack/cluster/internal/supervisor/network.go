@@ -4,6 +4,7 @@
 package supervisor
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ type network struct {
 // claimNetwork takes the block and ports that the state file remembers, or
 // others where somebody has taken them meanwhile. The claim lasts until this
 // process ends.
-func claimNetwork(state string, specs []nodeSpec) (*network, error) {
+func claimNetwork(ctx context.Context, state string, specs []nodeSpec) (*network, error) {
 	claimed := &network{}
 	data, err := os.ReadFile(state)
 	if err == nil {
@@ -47,7 +48,7 @@ func claimNetwork(state string, specs []nodeSpec) (*network, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading the cluster's state (delete the directory to start over): %w", err)
 	}
-	if err := claimed.claimBlock(); err != nil {
+	if err := claimed.claimBlock(ctx); err != nil {
 		return nil, err
 	}
 	if claimed.Ports == nil {
@@ -72,7 +73,7 @@ func claimNetwork(state string, specs []nodeSpec) (*network, error) {
 // claimBlock tries the remembered block first and then others in random
 // order. An abstract socket is the claim: it is seen by exactly those who
 // share the loopback network, and goes when this process does.
-func (n *network) claimBlock() error {
+func (n *network) claimBlock(ctx context.Context) error {
 	candidates := rand.Perm(lastBlock - firstBlock + 1)
 	for i := range candidates {
 		candidates[i] += firstBlock
@@ -80,9 +81,10 @@ func (n *network) claimBlock() error {
 	if n.Block >= firstBlock && n.Block <= lastBlock {
 		candidates = append([]int{n.Block}, candidates...)
 	}
+	var listen net.ListenConfig
 	var problem error
 	for _, candidate := range candidates {
-		claim, err := net.Listen("unix", fmt.Sprintf("@kubecluster-127.%d", candidate))
+		claim, err := listen.Listen(ctx, "unix", fmt.Sprintf("@kubecluster-127.%d", candidate))
 		if err == nil {
 			n.Block, n.claim = candidate, claim
 			return nil

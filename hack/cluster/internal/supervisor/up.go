@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 )
 
@@ -43,7 +44,7 @@ func Up(ctx context.Context, options Options, messages io.Writer) error {
 	defer func() { _ = os.Remove(pidFile) }()
 
 	specs := nodes(options.Nodes)
-	addresses, err := claimNetwork(files.state(), specs)
+	addresses, err := claimNetwork(ctx, files.state(), specs)
 	if err != nil {
 		return err
 	}
@@ -114,11 +115,11 @@ func (r *run) stage(components ...component) {
 
 func (r *run) stopAll() {
 	r.progress.report("stopping")
-	for i := len(r.stages) - 1; i >= 0; i-- {
-		for _, k := range r.stages[i] {
+	for _, stage := range slices.Backward(r.stages) {
+		for _, k := range stage {
 			k.stop()
 		}
-		for _, k := range r.stages[i] {
+		for _, k := range stage {
 			<-k.stopped
 		}
 	}

@@ -50,10 +50,10 @@ type Process struct {
 
 // Start starts the process. It is killed when this program ends.
 func Start(spec Spec) (*Process, error) {
-	command := exec.Command(spec.Path, spec.Args...)
-	command.Env, command.Dir = spec.Env, spec.Dir
-	command.Stdout, command.Stderr = spec.Stdout, spec.Stderr
-	command.WaitDelay = outputDelay
+	command := &exec.Cmd{
+		Path: spec.Path, Args: append([]string{spec.Path}, spec.Args...), Env: spec.Env, Dir: spec.Dir,
+		Stdout: spec.Stdout, Stderr: spec.Stderr, WaitDelay: outputDelay,
+	}
 	if err := child.Start(command); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", spec.Path, err)
 	}
