@@ -200,7 +200,7 @@ func (d *demo) remove(ctx context.Context) error {
 	if err := d.kubectl(ctx, "-n", d.namespace, "delete", "ptc", testbed.SampleName); err != nil {
 		return err
 	}
-	d.out.waiting("waiting for pods and identities to go")
+	d.out.waiting("waiting for pods and identities to go (the garbage collector of a new cluster takes up to half a minute to notice a new kind)")
 	err := poll(ctx, func() (bool, error) {
 		printed, err := d.bed.Kubectl(ctx, nil, "-n", d.namespace, "get", "pods,deployments,secrets", "-l", "app.kubernetes.io/instance="+testbed.SampleName, "-o", "name")
 		return strings.TrimSpace(printed) == "", err

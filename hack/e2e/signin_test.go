@@ -42,9 +42,17 @@ func TestApplySignInScaleDelete(t *testing.T) {
 		t.Errorf("scaling down and up registered again: %d registrations, want 3", got)
 	}
 
+	children := func() string {
+		return strings.TrimSpace(s.kubectl("get", "pods,deployments,services,secrets,configmaps,serviceaccounts", "-l", "app.kubernetes.io/instance="+testbed.SampleName, "-o", "name"))
+	}
+	if n := len(strings.Fields(children())); n != 4*3+2 {
+		t.Errorf("%d children before the resource is deleted, want a pod, Deployment, Secret and ConfigMap for each of three connectors, a Service and a ServiceAccount:\n%s", n, children())
+	}
 	s.kubectl("delete", "ptc", testbed.SampleName, "--wait")
-	s.eventually(time.Minute, "nothing of the resource is left", func() (bool, string) {
-		left := strings.TrimSpace(s.kubectl("get", "pods,deployments,replicasets,services,secrets,configmaps,serviceaccounts", "-l", "app.kubernetes.io/instance="+testbed.SampleName, "-o", "name"))
+	// The garbage collector of a new cluster takes up to half a minute to notice
+	// a new kind.
+	s.eventually(90*time.Second, "nothing of the resource is left", func() (bool, string) {
+		left := children()
 		return left == "", left
 	})
 }
