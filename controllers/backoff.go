@@ -126,7 +126,7 @@ func pause(failures int, first time.Duration) time.Duration {
 
 // jittered adds up to retryJitter of d to d.
 func jittered(d time.Duration) time.Duration {
-	return d + rand.N(time.Duration(float64(d)*retryJitter)+1)
+	return d + rand.N(time.Duration(float64(d)*retryJitter)+1) //nolint:gosec // a pause is no secret
 }
 
 // keep holds an identity until it can be stored.

@@ -4,7 +4,6 @@
 package controllers
 
 import (
-	"bytes"
 	"encoding/json"
 	"sync"
 
@@ -73,7 +72,7 @@ func ownedFields(live client.Object) *fieldpath.Set {
 			continue
 		}
 		set := &fieldpath.Set{}
-		if err := set.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+		if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 			return nil
 		}
 		return set

@@ -68,8 +68,7 @@ func (r *Reconciler) note(ctx context.Context, o observation, problem error, don
 		return
 	}
 	done.registrationProblem = problem
-	var blocked *blockedError
-	if errors.As(problem, &blocked) {
+	if _, blocked := errors.AsType[*blockedError](problem); blocked {
 		return
 	}
 	done.retryAt = r.memory.fail(o.connector.UID, o.inputs, o.now, problem, r.firstRetry)

@@ -138,8 +138,7 @@ func (r *Reconciler) next(seen observation, todo plan, done outcome, status v1al
 		}
 	}
 	for _, err := range done.errs {
-		var waiting *waitingError
-		if errors.As(err, &waiting) {
+		if waiting, ok := errors.AsType[*waitingError](err); ok {
 			sooner(waiting.after)
 		}
 	}

@@ -29,7 +29,7 @@ func TestReconcileMakesEverythingAndReportsIt(t *testing.T) {
 	h := newHarness(t)
 	h.give()
 	h.create()
-	pc := h.settle()
+	h.settle()
 	h.wantCondition(v1alpha1.ConditionRegistered, v1alpha1.ReasonRegistered, "2 of 2")
 	h.wantCondition(v1alpha1.ConditionReady, v1alpha1.ReasonNotReady, "corp-0: its pod has not been made yet")
 
@@ -52,7 +52,7 @@ func TestReconcileMakesEverythingAndReportsIt(t *testing.T) {
 	}
 
 	h.ready()
-	pc = h.settle()
+	pc := h.settle()
 	h.wantCondition(v1alpha1.ConditionReady, v1alpha1.ReasonAllReady, "2 of 2 connectors are ready")
 	s := pc.Status
 	if *s.Replicas != 2 || *s.ReadyReplicas != 2 || *s.UpdatedReplicas != 2 || s.CertificatesUntil == nil {
@@ -129,6 +129,7 @@ func TestASecondPassChangesNothing(t *testing.T) {
 // registered twice.
 func TestReconcileGoesOnAfterAFailureOfAnyWrite(t *testing.T) {
 	run := func(t *testing.T, failAt int) (state map[string]string, writes int) {
+		t.Helper()
 		h := newHarness(t)
 		h.give()
 		h.failing(func(n int, what string) error {

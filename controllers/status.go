@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
@@ -82,11 +81,11 @@ func identityOf(in *instance, done outcome) *trust.Identity {
 }
 
 func connectorStatus(in *instance, done outcome) v1alpha1.ConnectorStatus {
-	c := v1alpha1.ConnectorStatus{Name: in.name, Index: ptr.To(int32(in.index)), Ready: ptr.To(ready(in))} //nolint:gosec // an index is at most 39
+	c := v1alpha1.ConnectorStatus{Name: in.name, Index: new(int32(in.index)), Ready: new(ready(in))} //nolint:gosec // an index is at most 39
 	if identity := identityOf(in, done); identity != nil {
 		c.ConnectorID = identity.ConnectorID
 		c.Thumbprint = identity.Thumbprint
-		c.NotAfter = ptr.To(metav1.NewTime(identity.NotAfter))
+		c.NotAfter = new(metav1.NewTime(identity.NotAfter))
 	}
 	if !*c.Ready {
 		c.Message = prose.Line(explain(in, done), connectorMessageLimit)

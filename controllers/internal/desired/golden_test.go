@@ -104,7 +104,7 @@ func golden(t *testing.T, name string, objects []any) {
 	got := []byte(strings.Join(documents, "---\n"))
 	file := filepath.Join("testdata", name+".yaml")
 	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil { //nolint:gosec // a test's golden file
+		if err := os.WriteFile(file, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -48,8 +48,7 @@ func clean(text, token string) string {
 
 // classify turns what http.Client.Do returned into an Error.
 func classify(err error, host string) *Error {
-	var refused *proxyRefusedError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*proxyRefusedError](err); ok {
 		return &Error{
 			Reason:  v1alpha1.ReasonServiceUnreachable,
 			Message: fmt.Sprintf("the proxy answered %q when asked for a connection to the registration service at %s: let the proxy allow it, or correct spec.service.proxyURL", clean(refused.status, ""), host),
@@ -103,8 +102,7 @@ func innermost(err error) string {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return "no answer in time"
 	}
-	var call *url.Error
-	if errors.As(err, &call) {
+	if call, ok := errors.AsType[*url.Error](err); ok {
 		err = call.Err
 	}
 	return err.Error()

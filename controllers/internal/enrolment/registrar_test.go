@@ -134,18 +134,21 @@ func TestRegisterSaysWhatWentWrong(t *testing.T) {
 	}{
 		"nothing listens": {
 			func(t *testing.T, _ *fixture.RegistrationService, req *enrolment.Request) {
+				t.Helper()
 				req.URL = "https://" + closedPort(t)
 			},
 			v1alpha1.ReasonServiceUnreachable, "connection refused",
 		},
 		"the proxy does not listen": {
 			func(t *testing.T, _ *fixture.RegistrationService, req *enrolment.Request) {
+				t.Helper()
 				req.ProxyURL = "http://" + closedPort(t)
 			},
 			v1alpha1.ReasonServiceUnreachable, "spec.service.proxyURL",
 		},
 		"the proxy refuses": {
 			func(t *testing.T, _ *fixture.RegistrationService, req *enrolment.Request) {
+				t.Helper()
 				refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 				t.Cleanup(refusing.Close)
 				req.ProxyURL = refusing.URL
@@ -154,6 +157,7 @@ func TestRegisterSaysWhatWentWrong(t *testing.T) {
 		},
 		"the authority is unknown": {
 			func(t *testing.T, _ *fixture.RegistrationService, req *enrolment.Request) {
+				t.Helper()
 				req.Roots = fixture.NewAuthority(t, "Another CA").Roots()
 			},
 			v1alpha1.ReasonTLSVerificationFailed, "caBundleRef",
@@ -164,6 +168,7 @@ func TestRegisterSaysWhatWentWrong(t *testing.T) {
 		},
 		"it does not speak TLS": {
 			func(t *testing.T, _ *fixture.RegistrationService, req *enrolment.Request) {
+				t.Helper()
 				plain := httptest.NewServer(http.NotFoundHandler())
 				t.Cleanup(plain.Close)
 				req.URL = strings.Replace(plain.URL, "http://", "https://", 1)
@@ -254,6 +259,7 @@ func TestRegisterSaysWhatWentWrong(t *testing.T) {
 // answerWith lets the service issue what f makes of the request.
 func answerWith(f func(*fixture.RegistrationService, trust.RegistrationRequest) ([]byte, error)) func(*testing.T, *fixture.RegistrationService, *enrolment.Request) {
 	return func(t *testing.T, s *fixture.RegistrationService, _ *enrolment.Request) {
+		t.Helper()
 		s.Answer(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
