@@ -4,6 +4,7 @@
 package pod
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/address"
@@ -66,6 +68,8 @@ type world struct {
 	startedAt []time.Time
 	processes []*fakeProcess
 	published []corev1.PodStatus
+	tokens    int
+	noTokens  bool
 }
 
 func (w *world) Start(spec process.Spec) (Process, error) {
@@ -87,6 +91,17 @@ func (w *world) Find(image string) (string, error) {
 		return "", errors.New("no such image")
 	}
 	return "/bin/" + image, nil
+}
+
+// Token gives numbered tokens of an hour, bound to nothing.
+func (w *world) Token(context.Context, *corev1.Pod, *corev1.ServiceAccountTokenProjection) (string, time.Time, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.noTokens {
+		return "", time.Time{}, errors.New("no tokens today")
+	}
+	w.tokens++
+	return fmt.Sprintf("token-%d", w.tokens), time.Now().Add(time.Hour), nil
 }
 
 func (w *world) publish(pod *corev1.Pod) {
@@ -136,7 +151,7 @@ func newWorld(t *testing.T) *world {
 		OS: "linux", HostIP: netip.MustParseAddr("127.9.1.1"), APIServer: "https://127.9.0.1:6443",
 		PodDir: filepath.Join(t.TempDir(), "pods"), LogDir: filepath.Join(t.TempDir(), "logs"),
 		Backoff: backoff.Policy{Base: time.Second, Max: 4 * time.Second, ResetAfter: time.Minute},
-		Runtime: w, Images: w, Objects: objects.New(nil), Addresses: addresses,
+		Runtime: w, Images: w, Tokens: w, Objects: objects.New(nil), Addresses: addresses,
 		Events: &record.FakeRecorder{}, Log: logr.Discard(), Publish: w.publish,
 	}
 	return w
@@ -505,6 +520,97 @@ func TestRunnerRemoveLeavesNothing(t *testing.T) {
 			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 				t.Errorf("left in %s: %v, %v", dir, entries, err)
 			}
+		}
+	})
+}
+
+func TestRunnerKeepsTokensFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run(t, newPod(func(pod *corev1.Pod) {
+			pod.Spec.Volumes = []corev1.Volume{{Name: "access", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+				Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}}},
+			}}}}
+			pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "access", MountPath: serviceAccountPath}}
+		}))
+		wantToken := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			data, err := os.ReadFile(filepath.Join(w.config.PodDir, "u/volumes/access/token"))
+			if err != nil || string(data) != want {
+				t.Errorf("after %v: token %q, %v; want %q", time.Now(), data, err, want)
+			}
+		}
+		wantToken("token-1")
+		if kubeconfig := "KUBECONFIG=" + filepath.Join(w.config.PodDir, "u/kubeconfig-c"); !slices.Contains(w.starts[0].Env, kubeconfig) {
+			t.Errorf("environment %q has no %s", w.starts[0].Env, kubeconfig)
+		}
+		time.Sleep(47 * time.Minute)
+		wantToken("token-1")
+		time.Sleep(2 * time.Minute) // past four fifths of its life
+		wantToken("token-2")
+		w.mu.Lock()
+		w.noTokens = true
+		w.mu.Unlock()
+		time.Sleep(2 * time.Hour)
+		wantToken("token-2") // an old token is better than none
+		w.mu.Lock()
+		w.noTokens = false
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		wantToken("token-3")
+	})
+}
+
+// TestRunnerRestartsWhatFailsItsProbes asks ports of the pod's address where
+// nobody listens.
+func TestRunnerRestartsWhatFailsItsProbes(t *testing.T) {
+	closed := func(initialDelay int32) *corev1.Probe {
+		return &corev1.Probe{
+			ProbeHandler:        corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(9)}},
+			InitialDelaySeconds: initialDelay, PeriodSeconds: 2, FailureThreshold: 3,
+		}
+	}
+	tests := map[string]struct {
+		change      func(*corev1.Container)
+		wantAfter   time.Duration
+		wantStarted bool
+	}{
+		"liveness, after as many failures as it may have": {
+			change: func(c *corev1.Container) { c.LivenessProbe = closed(5) }, wantAfter: 9 * time.Second, wantStarted: true,
+		},
+		"startup, before which nothing else counts": {
+			change:    func(c *corev1.Container) { c.StartupProbe, c.LivenessProbe = closed(0), closed(0) },
+			wantAfter: 4 * time.Second,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.run(t, newPod(func(pod *corev1.Pod) { test.change(&pod.Spec.Containers[0]) }))
+				before := w.last().ContainerStatuses[0]
+				if *before.Started != test.wantStarted || before.Ready != test.wantStarted {
+					t.Errorf("started %v, ready %v; want %v", *before.Started, before.Ready, test.wantStarted)
+				}
+				w.waitForStarts(2)
+				if after := w.startedAt[1].Sub(w.startedAt[0]); after != test.wantAfter {
+					t.Errorf("restarted after %v, want %v", after, test.wantAfter)
+				}
+			})
+		})
+	}
+}
+
+func TestRunnerIsNotReadyBeforeItsProbeSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run(t, newPod(func(pod *corev1.Pod) {
+			pod.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(9)}}}
+		}))
+		time.Sleep(time.Minute)
+		if status := w.last(); status.Phase != corev1.PodRunning || ready(status) != corev1.ConditionFalse || len(w.starts) != 1 {
+			t.Errorf("phase %s, ready %s after %d starts; want a running pod that is not ready", status.Phase, ready(status), len(w.starts))
 		}
 	})
 }
