@@ -44,8 +44,9 @@ const (
 	leaseName = "passthrough-connector-operator"
 
 	// drainTime bounds how long passes may go on after the signal to stop. A
-	// registration that was begun is finished and stored: 30 and 20 seconds.
-	drainTime = 55 * time.Second
+	// registration that was begun is finished and stored: 10 seconds to see whether
+	// it could be, 30 to register, 20 to store.
+	drainTime = 62 * time.Second
 )
 
 // options are what the command line and the environment say.

@@ -4,6 +4,8 @@
 package controllers
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -280,4 +282,29 @@ func TestPodsMeetTheRestrictedStandard(t *testing.T) {
 			t.Errorf("got %v, want a pod without security settings to be forbidden", err)
 		}
 	})
+}
+
+func TestAPIAcceptsTheSamples(t *testing.T) {
+	plane := apiServer(t)
+	namespace := newNamespace(t, plane.client, nil)
+	samples, err := filepath.Glob(filepath.Join("..", "config", "samples", "*passthroughconnector*.yaml"))
+	if err != nil || len(samples) < 2 {
+		t.Fatalf("there are the samples %v (%v), want two or more", samples, err)
+	}
+	for _, sample := range samples {
+		t.Run(filepath.Base(sample), func(t *testing.T) {
+			data, err := os.ReadFile(sample)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u := &unstructured.Unstructured{}
+			if err := yaml.Unmarshal(data, &u.Object); err != nil {
+				t.Fatal(err)
+			}
+			u.SetNamespace(namespace)
+			if err := plane.client.Create(t.Context(), u, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

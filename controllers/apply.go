@@ -22,8 +22,13 @@ import (
 	"github.com/passthrough-dev/connector-operator/controllers/internal/enrolment"
 )
 
-// storeDeadline bounds all tries to store one identity in one pass.
-const storeDeadline = 20 * time.Second
+const (
+	// rehearsalDeadline bounds trying out whether an identity could be stored.
+	rehearsalDeadline = 10 * time.Second
+
+	// storeDeadline bounds all tries to store one identity in one pass.
+	storeDeadline = 20 * time.Second
+)
 
 // outcome is what became of a plan.
 type outcome struct {
@@ -109,6 +114,8 @@ func (r *Reconciler) removeChild(ctx context.Context, object client.Object) erro
 // from being stored is better found before: a quota, an admission policy, a
 // namespace that is being deleted.
 func (r *Reconciler) rehearseIdentity(ctx context.Context, pc *v1alpha1.PassthroughConnector, index int) error {
+	ctx, cancel := context.WithTimeout(ctx, rehearsalDeadline)
+	defer cancel()
 	secret := desired.IdentitySecret(pc, index, "", nil, nil)
 	secret.Type = corev1.SecretTypeOpaque // the API server warns of an empty pair
 	err := r.client.Create(ctx, secret, client.DryRunAll)

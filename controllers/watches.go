@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -33,6 +34,11 @@ const (
 	// workers is how many resources are worked on side by side: one whose
 	// registration service hangs must not hold up the others.
 	workers = 4
+
+	// passDeadline bounds a pass, and with it every call to the API server, so that
+	// one that hangs does not keep a worker forever. A registration that was begun
+	// has deadlines of its own.
+	passDeadline = 2 * time.Minute
 
 	// secretIndex and configMapIndex find the resources that refer to a Secret or a
 	// ConfigMap, by its name.
@@ -103,7 +109,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, nam
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(resourceOfPod), owned).
 		WatchesRawSource(r.referenceSource(metadata, "Secret", secretIndex)).
 		WatchesRawSource(r.referenceSource(metadata, "ConfigMap", configMapIndex)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: passDeadline}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("adding the controller: %w", err)
