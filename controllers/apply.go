@@ -89,7 +89,7 @@ func (r *Reconciler) applyChild(ctx context.Context, pc *v1alpha1.PassthroughCon
 	if err := r.client.Apply(ctx, c.want, client.FieldOwner(v1alpha1.OperatorName), client.ForceOwnership); err != nil {
 		return fmt.Errorf("applying %s %s: %w", c.kind.Kind, c.name, err)
 	}
-	log.FromContext(ctx).Info("Applied an object", "kind", c.kind.Kind, "name", c.name)
+	log.FromContext(ctx).Info("Applied an object", "kind", c.kind.Kind, "object", c.name)
 	return nil
 }
 

@@ -132,7 +132,7 @@ func (r *Reconciler) referenceSource(metadata cache.Cache, kind, index string) s
 	referring := func(ctx context.Context, changed *metav1.PartialObjectMetadata) []reconcile.Request {
 		var list v1alpha1.PassthroughConnectorList
 		if err := r.client.List(ctx, &list, client.InNamespace(changed.Namespace), client.MatchingFields{index: changed.Name}); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "Could not find who refers to a changed object", "kind", kind, "namespace", changed.Namespace, "name", changed.Name)
+			ctrl.LoggerFrom(ctx).Error(err, "Could not find who refers to a changed object", "kind", kind, "namespace", changed.Namespace, "object", changed.Name)
 			return nil
 		}
 		var requests []reconcile.Request
