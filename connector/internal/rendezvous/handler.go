@@ -130,15 +130,17 @@ type Options struct {
 	Settings func() Settings
 	Observer Observer
 	Log      logr.Logger
-	// MaxConcurrent bounds the rendezvous at one time.
+	// MaxConcurrent bounds the rendezvous at one time, and the requests that are
+	// being answered: one connection may carry several.
 	MaxConcurrent int
 }
 
 // Handler takes relayed connection requests. Create it with New.
 type Handler struct {
-	opts   Options
-	slots  chan struct{}
-	recent *recent
+	opts     Options
+	slots    chan struct{} // one for each rendezvous
+	requests chan struct{} // one for each request
+	recent   *recent
 
 	mu      sync.Mutex // protects closing and the growth of active
 	closing bool
@@ -148,9 +150,10 @@ type Handler struct {
 // New returns a handler.
 func New(opts Options) *Handler {
 	return &Handler{
-		opts:   opts,
-		slots:  make(chan struct{}, opts.MaxConcurrent),
-		recent: newRecent(),
+		opts:     opts,
+		slots:    make(chan struct{}, opts.MaxConcurrent),
+		requests: make(chan struct{}, opts.MaxConcurrent),
+		recent:   newRecent(),
 	}
 }
 

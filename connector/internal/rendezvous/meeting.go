@@ -116,20 +116,36 @@ func (b *bridge) envelope(content []byte) error {
 	}
 	if b.handler.isClosing() {
 		b.handler.opts.Observer.Dropped(DropClosing)
-		return b.send(signal.Envelope{
-			Kind: signal.KindClosingFault, RelatesTo: envelope.MessageID, To: signal.AnonymousAddress,
-			Fault: &signal.Fault{Reason: "The connector is shutting down."},
-		})
+		return b.decline(envelope, "The connector is shutting down.")
+	}
+	select {
+	case b.handler.requests <- struct{}{}:
+	default:
+		b.handler.opts.Observer.Dropped(DropOverload)
+		return b.decline(envelope, "The connector has too much to do.")
 	}
 	// This acknowledges the signal and not the password: it goes out at once.
 	if err := b.send(signal.Envelope{
 		Kind: signal.KindResponse, RelatesTo: envelope.MessageID, To: signal.AnonymousAddress,
 		Response: &signal.Response{ConnectorID: b.handler.opts.ConnectorID()},
 	}); err != nil {
+		<-b.handler.requests
 		return err
 	}
-	b.requests.Go(func() { b.handler.answer(envelope.Signal, arrived) })
+	b.requests.Go(func() {
+		defer func() { <-b.handler.requests }()
+		b.handler.answer(envelope.Signal, arrived)
+	})
 	return nil
+}
+
+// decline answers a signal with the closing fault: the one answer that makes
+// the cloud pick another connector at once.
+func (b *bridge) decline(envelope signal.Envelope, why string) error {
+	return b.send(signal.Envelope{
+		Kind: signal.KindClosingFault, RelatesTo: envelope.MessageID, To: signal.AnonymousAddress,
+		Fault: &signal.Fault{Reason: why},
+	})
 }
 
 func (b *bridge) send(envelope signal.Envelope) error {

@@ -262,6 +262,28 @@ func TestClosing(t *testing.T) {
 	s.verdict(0) // the held one was answered
 }
 
+func TestAStormOnOneConnectionIsDeclined(t *testing.T) {
+	s := newStage(t)
+	s.validator.block = true
+	s.settings.Limit = answerReserve + 300*time.Millisecond
+	c := s.meet()
+	kinds := map[signal.Kind]int{}
+	for range 40 {
+		kinds[c.signal(request(t, "P@ssw0rd")).Kind]++
+	}
+	if kinds[signal.KindResponse] < 4 || kinds[signal.KindClosingFault] == 0 || kinds[signal.KindResponse]+kinds[signal.KindClosingFault] != 40 {
+		t.Errorf("answers by kind: %v; want four taken at a time and the rest declined", kinds)
+	}
+	c.end()
+	s.observed.wait(t, "the rendezvous has ended", func() bool { return s.observed.flight == 0 })
+	if len(s.handler.requests) != 0 {
+		t.Errorf("%d places are still taken", len(s.handler.requests))
+	}
+	if got := len(s.observed.signIns); got != kinds[signal.KindResponse] {
+		t.Errorf("%d requests were decided, %d were taken", got, kinds[signal.KindResponse])
+	}
+}
+
 func TestDrainGivesUp(t *testing.T) {
 	s := newStage(t)
 	c := s.meet()
