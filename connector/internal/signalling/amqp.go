@@ -39,16 +39,16 @@ type attachment struct {
 }
 
 // attach dials and performs the whole handshake of protocol section 5.2.
-func (k *link) attach(ctx context.Context) (*attachment, error) {
+func (k *link) attach(ctx context.Context, e Endpoint) (*attachment, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	stream, err := k.opts.Dial(ctx, k.endpoint.Host)
+	stream, err := k.opts.Dial(ctx, e.Host)
 	if err != nil {
 		return nil, err
 	}
 	conn, err := amqp.NewConn(ctx, newKeepAlive(stream), &amqp.ConnOptions{
 		ContainerID:  "RelayConnection_" + guid.New().String(),
-		HostName:     k.endpoint.Namespace + "-relay." + k.endpoint.Domain,
+		HostName:     e.Namespace + "-relay." + e.Domain,
 		MaxFrameSize: maxFrame,
 		MaxSessions:  8191,
 		IdleTimeout:  -1, // announced as none; see keepAlive
@@ -58,7 +58,7 @@ func (k *link) attach(ctx context.Context) (*attachment, error) {
 		stream.Close()
 		return nil, fmt.Errorf("opening an AMQP connection: %w", translate(err))
 	}
-	receiver, err := k.open(ctx, conn)
+	receiver, err := k.open(ctx, conn, e)
 	if err != nil {
 		closeQuietly(conn)
 		return nil, fmt.Errorf("attaching to the relay: %w", translate(err))
@@ -71,16 +71,16 @@ func (k *link) attach(ctx context.Context) (*attachment, error) {
 
 // open makes the session and the link pair. The "out" link is never used but
 // belongs to what the service calls a listener.
-func (k *link) open(ctx context.Context, conn *amqp.Conn) (*amqp.Receiver, error) {
+func (k *link) open(ctx context.Context, conn *amqp.Conn, e Endpoint) (*amqp.Receiver, error) {
 	session, err := conn.NewSession(ctx, &amqp.SessionOptions{MaxLinks: maxLinks})
 	if err != nil {
 		return nil, err
 	}
 	name := "RelayLink_" + guid.New().String()
-	address := "sb://" + k.endpoint.Host + "/" + k.endpoint.Path + "/"
+	address := "sb://" + e.Host + "/" + e.Path + "/"
 	properties := map[string]any{
-		"com.microsoft:swt": sas.Sign(sas.ResourceURI(k.endpoint.Host, k.endpoint.Path),
-			k.endpoint.KeyName, k.endpoint.Key, time.Now().Add(k.opts.TokenLifetime)),
+		"com.microsoft:swt": sas.Sign(sas.ResourceURI(e.Host, e.Path),
+			e.KeyName, e.Key, time.Now().Add(k.opts.TokenLifetime)),
 		"com.microsoft:client-agent":  "ServiceBus/3.0.51093.14;",
 		"com.microsoft:dynamic-relay": false,
 		"com.microsoft:listener-type": "RelayedConnection",
@@ -112,16 +112,6 @@ func (a *attachment) receive(ctx context.Context, receiver *amqp.Receiver) {
 		for _, data := range message.Data {
 			a.handle(data)
 		}
-	}
-}
-
-// ended reports whether the connection has been lost.
-func (a *attachment) ended() bool {
-	select {
-	case <-a.done:
-		return true
-	default:
-		return false
 	}
 }
 

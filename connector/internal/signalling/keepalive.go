@@ -9,9 +9,13 @@ import (
 	"time"
 )
 
-// keepAliveInterval is how long the connection may go without a frame from
-// this side (protocol section 5.7).
-const keepAliveInterval = 30 * time.Second
+const (
+	// keepAliveInterval is how long the connection may go without a frame from
+	// this side (protocol section 5.7).
+	keepAliveInterval = 30 * time.Second
+	// beatTimeout bounds the writing of one empty frame.
+	beatTimeout = 10 * time.Second
+)
 
 // emptyFrame is an AMQP frame without a body on channel 0.
 var emptyFrame = []byte{0, 0, 0, 8, 2, 0, 0, 0}
@@ -22,7 +26,9 @@ var emptyFrame = []byte{0, 0, 0, 8, 2, 0, 0, 0}
 // middleboxes on the way forget a connection on which no user signs in.
 //
 // It relies on each Write holding whole frames, which is how the library
-// writes.
+// writes. It does not rely on the write deadline: the library sets one for each
+// of its frames and leaves it in place, so that it has always passed by the time
+// an empty frame is due.
 type keepAlive struct {
 	net.Conn
 
@@ -61,15 +67,29 @@ func (k *keepAlive) Close() error {
 	return err
 }
 
+// beat writes an empty frame. A connection that does not take it is closed,
+// which ends the library's reader and so the link: one that looks attached and
+// is not would cost every user that the cloud sends there a time limit.
 func (k *keepAlive) beat() {
+	if err := k.writeEmpty(); err != nil {
+		// What Close says changes nothing: the connection is lost already.
+		_ = k.Close()
+	}
+}
+
+func (k *keepAlive) writeEmpty() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		return
+		return nil
 	}
 	k.timer.Reset(keepAliveInterval)
-	if k.ready {
-		// A failed write shows at the reader, too, which ends the connection.
-		_, _ = k.Conn.Write(emptyFrame)
+	if !k.ready {
+		return nil
 	}
+	if err := k.SetWriteDeadline(time.Now().Add(beatTimeout)); err != nil {
+		return err
+	}
+	_, err := k.Conn.Write(emptyFrame)
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -25,27 +26,57 @@ const (
 	steady = time.Minute
 )
 
-// link keeps one endpoint's connection up.
+// link keeps one address's connection up. There is one link for each address,
+// so that the states it reports never contradict each other.
 type link struct {
-	endpoint Endpoint
+	name     string
 	opts     Options
-	attempts int // since the link was last steady
+	attempts int           // since the link was last steady
+	changed  chan struct{} // holds a token when endpoint has changed
+
+	mu       sync.Mutex // protects endpoint
+	endpoint Endpoint
+}
+
+func newLink(e Endpoint, opts Options) *link {
+	return &link{name: e.Name(), opts: opts, endpoint: e, changed: make(chan struct{}, 1)}
+}
+
+// change gives the link another key for its address. A connection that was
+// opened with the old one serves until the new one is up.
+func (k *link) change(e Endpoint) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.endpoint == e {
+		return
+	}
+	k.endpoint = e
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (k *link) current() Endpoint {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.endpoint
 }
 
 // run connects, serves and reconnects until ctx ends.
 func (k *link) run(ctx context.Context) {
-	var current *attachment
+	var current *attachment // nil while nothing is attached
 	defer func() {
 		if current != nil {
 			current.close()
 		}
-		k.opts.Notify(k.endpoint.Name(), Closed, nil)
+		k.opts.Notify(k.name, Closed, nil)
 	}()
 	for {
 		if current == nil {
-			k.opts.Notify(k.endpoint.Name(), Connecting, nil)
+			k.opts.Notify(k.name, Connecting, nil)
 		}
-		next, err := k.attach(ctx)
+		next, err := k.attach(ctx, k.current())
 		if ctx.Err() != nil {
 			if next != nil {
 				next.close()
@@ -53,15 +84,11 @@ func (k *link) run(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			if current != nil && current.ended() {
-				current.close()
-				current = nil
-			}
+			k.opts.Log.Info("Attaching to a signalling endpoint failed", "endpoint", k.name, "error", err.Error(), "renewal", current != nil)
 			if current == nil {
-				k.opts.Notify(k.endpoint.Name(), Waiting, err)
+				k.opts.Notify(k.name, Waiting, err)
 			}
-			k.opts.Log.Info("Attaching to a signalling endpoint failed", "endpoint", k.endpoint.Name(), "error", err.Error(), "renewal", current != nil)
-			if !k.pause(ctx, err) {
+			if !k.pause(ctx, err, &current) {
 				return
 			}
 			continue
@@ -70,8 +97,8 @@ func (k *link) run(ctx context.Context) {
 			current.close() // only now: the new connection listens already
 		}
 		current = next
-		k.opts.Notify(k.endpoint.Name(), Attached, nil)
-		k.opts.Log.Info("Attached to a signalling endpoint", "endpoint", k.endpoint.Name())
+		k.opts.Notify(k.name, Attached, nil)
+		k.opts.Log.Info("Attached to a signalling endpoint", "endpoint", k.name)
 		if !k.serve(ctx, &current) {
 			return
 		}
@@ -79,7 +106,7 @@ func (k *link) run(ctx context.Context) {
 }
 
 // serve waits until the connection is lost, which clears current, or must be
-// renewed, which leaves it. It returns false when ctx has ended.
+// replaced, which leaves it. It returns false when ctx has ended.
 func (k *link) serve(ctx context.Context, current **attachment) bool {
 	began := time.Now()
 	// Renewed in the last tenth to fifth of the token's life.
@@ -92,29 +119,52 @@ func (k *link) serve(ctx context.Context, current **attachment) bool {
 	case <-renew.C:
 		k.attempts = 0
 		return true
+	case <-k.changed:
+		k.attempts = 0
+		return true
 	case <-(*current).done:
 	}
-	err := (*current).err
-	(*current).close()
-	*current = nil
 	if time.Since(began) >= steady {
 		k.attempts = 0
 	}
-	k.opts.Notify(k.endpoint.Name(), Waiting, err)
-	k.opts.Log.Info("Lost a signalling link", "endpoint", k.endpoint.Name(), "error", err.Error(), "after", time.Since(began).Round(time.Second).String())
-	return k.pause(ctx, err)
+	err := k.lose(current)
+	k.opts.Log.Info("Lost a signalling link", "endpoint", k.name, "error", err.Error(), "after", time.Since(began).Round(time.Second).String())
+	return k.pause(ctx, err, current)
 }
 
-// pause waits before the next attempt; false means that ctx has ended.
-func (k *link) pause(ctx context.Context, err error) bool {
+// lose gives up the current attachment, which has ended, and returns why.
+func (k *link) lose(current **attachment) error {
+	err := (*current).err
+	(*current).close()
+	*current = nil
+	k.opts.Notify(k.name, Waiting, err)
+	return err
+}
+
+// pause waits before the next attempt; false means that ctx has ended. A new
+// key ends it early. While an attachment still serves, its loss is reported at
+// once and not only after the pause.
+func (k *link) pause(ctx context.Context, cause error, current **attachment) bool {
 	k.attempts++
-	timer := time.NewTimer(pauseBefore(k.attempts, errors.Is(err, ErrRefused), rand.Float64())) //nolint:gosec // jitter
+	timer := time.NewTimer(pauseBefore(k.attempts, errors.Is(cause, ErrRefused), rand.Float64())) //nolint:gosec // jitter
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+	for {
+		var lost <-chan struct{}
+		if *current != nil {
+			lost = (*current).done
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-k.changed:
+			k.attempts = 0
+			return true
+		case <-lost:
+			err := k.lose(current)
+			k.opts.Log.Info("Lost a signalling link that was to be renewed", "endpoint", k.name, "error", err.Error())
+		}
 	}
 }
 

@@ -56,10 +56,16 @@ type Options struct {
 type Listener struct {
 	opts Options
 
-	mu     sync.Mutex // protects what follows
-	links  map[Endpoint]context.CancelFunc
+	mu     sync.Mutex         // protects what follows
+	links  map[string]running // by the endpoint's name
 	closed bool
 	wg     sync.WaitGroup
+}
+
+// running is a link and what ends it.
+type running struct {
+	link   *link
+	cancel context.CancelFunc
 }
 
 // New returns a listener without endpoints.
@@ -67,33 +73,38 @@ func New(opts Options) *Listener {
 	if opts.TokenLifetime == 0 {
 		opts.TokenLifetime = time.Hour
 	}
-	return &Listener{opts: opts, links: map[Endpoint]context.CancelFunc{}}
+	return &Listener{opts: opts, links: map[string]running{}}
 }
 
 // SetEndpoints says where to listen from now on. Links to endpoints that stay
-// as they are are not touched; a changed key makes a new link.
+// as they are are not touched; one whose key has changed is attached anew with
+// it, and serves with the old one until then. Of two endpoints of one name the
+// last counts.
 func (l *Listener) SetEndpoints(endpoints []Endpoint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	wanted := map[Endpoint]bool{}
+	wanted := map[string]Endpoint{}
 	for _, e := range endpoints {
-		wanted[e] = true
-		if l.links[e] != nil {
+		wanted[e.Name()] = e
+	}
+	for name, r := range l.links {
+		if _, ok := wanted[name]; !ok {
+			r.cancel()
+			delete(l.links, name)
+		}
+	}
+	for name, e := range wanted {
+		if r, ok := l.links[name]; ok {
+			r.link.change(e)
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		l.links[e] = cancel
-		k := &link{endpoint: e, opts: l.opts}
+		k := newLink(e, l.opts)
+		l.links[name] = running{k, cancel}
 		l.wg.Go(func() { k.run(ctx) })
-	}
-	for e, cancel := range l.links {
-		if !wanted[e] {
-			cancel()
-			delete(l.links, e)
-		}
 	}
 }
 
@@ -102,9 +113,9 @@ func (l *Listener) SetEndpoints(endpoints []Endpoint) {
 func (l *Listener) Close() {
 	l.mu.Lock()
 	l.closed = true
-	for e, cancel := range l.links {
-		cancel()
-		delete(l.links, e)
+	for name, r := range l.links {
+		r.cancel()
+		delete(l.links, name)
 	}
 	l.mu.Unlock()
 	l.wg.Wait()

@@ -66,6 +66,9 @@ type peer struct {
 	t    *testing.T
 	conn net.Conn
 	sent map[string][]byte // client's frames by performative
+	// attached, if not nil, is called before the last answer that the client
+	// waits for.
+	attached func()
 }
 
 func (p *peer) read(n int) []byte {
@@ -95,27 +98,19 @@ var linkName = regexp.MustCompile(`RelayLink_([0-9a-f-]{36}):`)
 
 // serve performs the handshake up to both attaches and sends one transfer.
 func (p *peer) serve() {
-	sasl, opens, begins := frames(p.t, "sasl-server"), frames(p.t, "open-server"), frames(p.t, "begin-server")
-	attaches, transfer := frames(p.t, "attach-server"), frames(p.t, "transfer-server")
-	if got := p.read(8); !bytes.Equal(got, []byte{'A', 'M', 'Q', 'P', 3, 1, 0, 0}) {
-		p.t.Errorf("protocol header % X", got)
-	}
-	p.write([]byte{'A', 'M', 'Q', 'P', 3, 1, 0, 0})
-	p.write(sasl[0])
-	_, p.sent["init"] = p.frame()
-	p.write(sasl[1])
-	p.read(8)
-	p.write([]byte{'A', 'M', 'Q', 'P', 0, 1, 0, 0})
+	transfer := frames(p.t, "transfer-server")
+	p.handshake()
+	p.write(transfer[0])
+	p.write(transfer[1])
+	_, p.sent["disposition"] = p.frame()
+}
+
+// handshake performs protocol section 5.2 up to the client's flow.
+func (p *peer) handshake() {
+	p.begin()
+	attaches := frames(p.t, "attach-server")
 	for attached := 0; attached < 2; {
-		kind, body := p.frame()
-		switch kind {
-		case 0x10:
-			p.sent["open"] = body
-			p.write(opens[0])
-		case 0x11:
-			p.sent["begin"] = body
-			p.write(begins[0])
-		case 0x12:
+		if kind, body := p.frame(); kind == 0x12 {
 			name := "attach-out"
 			if attached == 1 {
 				name = "attach-in"
@@ -126,6 +121,9 @@ func (p *peer) serve() {
 				p.t.Errorf("no link name in % X", body)
 				return
 			}
+			if attached == 1 && p.attached != nil {
+				p.attached()
+			}
 			// The transcript's reply, for the client's link name.
 			p.write(linkName.ReplaceAll(attaches[attached], m[0]))
 			attached++
@@ -135,12 +133,27 @@ func (p *peer) serve() {
 		kind, body := p.frame()
 		if kind == 0x13 {
 			p.sent["flow"] = body
-			break
+			return
 		}
 	}
-	p.write(transfer[0])
-	p.write(transfer[1])
-	_, p.sent["disposition"] = p.frame()
+}
+
+// begin performs the part before the attaches.
+func (p *peer) begin() {
+	sasl, opens, begins := frames(p.t, "sasl-server"), frames(p.t, "open-server"), frames(p.t, "begin-server")
+	if got := p.read(8); !bytes.Equal(got, []byte{'A', 'M', 'Q', 'P', 3, 1, 0, 0}) {
+		p.t.Errorf("protocol header % X", got)
+	}
+	p.write([]byte{'A', 'M', 'Q', 'P', 3, 1, 0, 0})
+	p.write(sasl[0])
+	_, p.sent["init"] = p.frame()
+	p.write(sasl[1])
+	p.read(8)
+	p.write([]byte{'A', 'M', 'Q', 'P', 0, 1, 0, 0})
+	_, p.sent["open"] = p.frame()
+	p.write(opens[0])
+	_, p.sent["begin"] = p.frame()
+	p.write(begins[0])
 }
 
 func TestALinkIsWhatTheServiceExpects(t *testing.T) {
@@ -182,10 +195,10 @@ func TestALinkIsWhatTheServiceExpects(t *testing.T) {
 	if !bytes.Contains(message, []byte("InstanceDnsAddress")) || message[0] != 0x56 {
 		t.Errorf("message % X…, want the transcript's document", message[:16])
 	}
+	seen := []State{<-states, <-states} // a message may arrive before the second
 	l.Close()
 	<-served
 	close(states)
-	var seen []State
 	for s := range states {
 		seen = append(seen, s)
 	}
@@ -323,6 +336,10 @@ func TestKeepAlive(t *testing.T) {
 			}
 		}()
 		write := func(s string) {
+			// As the library does: a deadline that nobody clears again.
+			if err := k.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
+				t.Error(err)
+			}
 			if _, err := k.Write([]byte(s)); err != nil {
 				t.Error(err)
 			}
@@ -344,6 +361,24 @@ func TestKeepAlive(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(arrival{})); diff != "" {
 			t.Errorf("written (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAConnectionThatTakesNoKeepAliveIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		k := newKeepAlive(ours)
+		go func() { _, _ = io.ReadFull(theirs, make([]byte, 8)) }() // and nothing after that
+		if _, err := k.Write([]byte("AMQP\x00\x01\x00\x00")); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := k.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("the reader got %v, want that the connection is closed", err)
+		}
+		if took := time.Since(began); took != keepAliveInterval+beatTimeout {
+			t.Errorf("the reader learnt of it after %s", took)
 		}
 	})
 }
