@@ -23,6 +23,11 @@ const (
 	initiationLimit = 60 * time.Second // from dialling to the first envelope
 	idleLimit       = 2 * time.Minute  // between records
 	writeTimeout    = 15 * time.Second
+	// lastCall is how long a stopping connector keeps a connection that holds no
+	// request, so that a signal on its way there gets the closing fault.
+	lastCall = time.Second
+	// goodbye is how long it then waits for the cloud's end record.
+	goodbye = 2 * time.Second
 )
 
 // Keys decrypts what was encrypted for this connector.
@@ -141,10 +146,12 @@ type Handler struct {
 	slots    chan struct{} // one for each rendezvous
 	requests chan struct{} // one for each request
 	recent   *recent
+	lastCall time.Duration
 
-	mu      sync.Mutex // protects closing and the growth of active
-	closing bool
-	active  sync.WaitGroup
+	mu       sync.Mutex // protects closing and the growth of active and of each bridge's requests
+	closing  bool
+	stopping chan struct{} // closed with closing
+	active   sync.WaitGroup
 }
 
 // New returns a handler.
@@ -154,6 +161,8 @@ func New(opts Options) *Handler {
 		slots:    make(chan struct{}, opts.MaxConcurrent),
 		requests: make(chan struct{}, opts.MaxConcurrent),
 		recent:   newRecent(),
+		lastCall: lastCall,
+		stopping: make(chan struct{}),
 	}
 }
 
@@ -196,10 +205,14 @@ func (h *Handler) Handle(message []byte) {
 
 // Drain stops taking requests and waits for those that are held, at most until
 // ctx ends. Signals that arrive on open connections are answered with the
-// closing fault, so that the cloud picks another connector.
+// closing fault, so that the cloud picks another connector; connections that
+// hold no request are ended. It may be called again.
 func (h *Handler) Drain(ctx context.Context) error {
 	h.mu.Lock()
-	h.closing = true
+	if !h.closing {
+		h.closing = true
+		close(h.stopping)
+	}
 	h.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
@@ -214,10 +227,16 @@ func (h *Handler) Drain(ctx context.Context) error {
 	}
 }
 
-func (h *Handler) isClosing() bool {
+// begin counts a request of a connection, unless the handler is closing: who
+// waits for held after that sees no further one.
+func (h *Handler) begin(held *sync.WaitGroup) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.closing
+	if h.closing {
+		return false
+	}
+	held.Add(1)
+	return true
 }
 
 func (h *Handler) drop(reason DropReason, message string, keysAndValues ...any) {

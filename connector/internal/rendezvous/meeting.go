@@ -34,12 +34,8 @@ func (h *Handler) meet(request relay.Connect) {
 		h.drop(reason, "Meeting the cloud at a relay instance failed", "error", err.Error())
 		return
 	}
-	b := &bridge{handler: h, conn: conn, encoder: signal.NewEncoder(), decoder: signal.NewDecoder()}
-	err = b.serve(framing.NewReader(conn))
-	b.requests.Wait()
-	if err != nil {
-		h.drop(DropMalformed, "A bridged connection ended early", "error", err.Error())
-	}
+	b := &bridge{handler: h, conn: &stream{Conn: conn}, encoder: signal.NewEncoder(), decoder: signal.NewDecoder()}
+	b.run()
 }
 
 // accept performs the exchange of protocol section 6.3.
@@ -64,13 +60,17 @@ func (h *Handler) accept(conn net.Conn, id string) error {
 
 // bridge is one bridged connection.
 type bridge struct {
-	handler  *Handler
-	conn     net.Conn
-	decoder  *signal.Decoder
+	handler *Handler
+	conn    *stream
+	decoder *signal.Decoder
+	// requests are those that are being answered; Handler.begin counts them.
 	requests sync.WaitGroup
+	signals  int // that got a reply; only the reader uses it
 
-	mu      sync.Mutex // serialises writes; the encoder's table follows their order
+	mu      sync.Mutex // serialises writes; protects what follows
 	encoder *signal.Encoder
+	open    bool // the preamble was acknowledged
+	ended   bool // this side's end record is out: nothing may follow it
 }
 
 // serve reads records until the cloud ends the connection.
@@ -78,12 +78,12 @@ func (b *bridge) serve(r *framing.Reader) error {
 	if _, err := r.ReadPreamble(); err != nil {
 		return err
 	}
-	if err := b.write(framing.AppendPreambleAck(nil)); err != nil {
+	if err := b.acknowledge(); err != nil {
 		return err
 	}
 	for {
-		if err := b.conn.SetReadDeadline(time.Now().Add(idleLimit)); err != nil {
-			return fmt.Errorf("limiting the idle time of a bridged connection: %w", err)
+		if err := b.limitRead(); err != nil {
+			return err
 		}
 		record, err := r.ReadRecord()
 		if err != nil {
@@ -91,7 +91,7 @@ func (b *bridge) serve(r *framing.Reader) error {
 		}
 		switch record.Type {
 		case framing.RecordEnd:
-			return b.write(framing.AppendEnd(nil))
+			return b.end()
 		case framing.RecordFault:
 			return fmt.Errorf("the cloud ended the connection with the fault %.200q", record.Payload)
 		case framing.RecordSizedEnvelope:
@@ -114,54 +114,67 @@ func (b *bridge) envelope(content []byte) error {
 	if envelope.Kind != signal.KindSignal {
 		return nil // a ping, or something newer: no answer is due
 	}
-	if b.handler.isClosing() {
+	if !b.handler.begin(&b.requests) {
 		b.handler.opts.Observer.Dropped(DropClosing)
 		return b.decline(envelope, "The connector is shutting down.")
 	}
 	select {
 	case b.handler.requests <- struct{}{}:
 	default:
+		b.requests.Done()
 		b.handler.opts.Observer.Dropped(DropOverload)
 		return b.decline(envelope, "The connector has too much to do.")
 	}
+	release := func() {
+		<-b.handler.requests
+		b.requests.Done()
+	}
 	// This acknowledges the signal and not the password: it goes out at once.
-	if err := b.send(signal.Envelope{
+	if err := b.reply(signal.Envelope{
 		Kind: signal.KindResponse, RelatesTo: envelope.MessageID, To: signal.AnonymousAddress,
 		Response: &signal.Response{ConnectorID: b.handler.opts.ConnectorID()},
 	}); err != nil {
-		<-b.handler.requests
+		release()
 		return err
 	}
-	b.requests.Go(func() {
-		defer func() { <-b.handler.requests }()
+	go func() {
+		defer release()
 		b.handler.answer(envelope.Signal, arrived)
-	})
+	}()
 	return nil
 }
 
 // decline answers a signal with the closing fault: the one answer that makes
 // the cloud pick another connector at once.
 func (b *bridge) decline(envelope signal.Envelope, why string) error {
-	return b.send(signal.Envelope{
+	return b.reply(signal.Envelope{
 		Kind: signal.KindClosingFault, RelatesTo: envelope.MessageID, To: signal.AnonymousAddress,
 		Fault: &signal.Fault{Reason: why},
 	})
 }
 
-func (b *bridge) send(envelope signal.Envelope) error {
+func (b *bridge) reply(envelope signal.Envelope) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.ended {
+		return nil // too late; the cloud sees the end record instead
+	}
 	content, err := b.encoder.Encode(envelope)
 	if err != nil {
 		return err
 	}
-	return b.writeLocked(framing.AppendSizedEnvelope(nil, content))
+	if err := b.writeLocked(framing.AppendSizedEnvelope(nil, content)); err != nil {
+		return err
+	}
+	b.signals++
+	return nil
 }
 
-func (b *bridge) write(record []byte) error {
+func (b *bridge) acknowledge() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.writeLocked(record)
+	b.open = true
+	return b.writeLocked(framing.AppendPreambleAck(nil))
 }
 
 func (b *bridge) writeLocked(record []byte) error {

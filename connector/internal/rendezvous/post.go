@@ -5,9 +5,11 @@ package rendezvous
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +30,28 @@ type posting struct {
 	validation time.Duration
 }
 
+// answerURL fills a host and port, which have been checked, into the service's
+// format. The format comes over the wire as well: what it makes of them must
+// still be an https URL to that very host and port, or the verdict and the
+// connector's certificate could go elsewhere.
+func answerURL(format, host string, port int) (*url.URL, error) {
+	u, err := url.Parse(strings.NewReplacer("{0}", host, "{1}", strconv.Itoa(port)).Replace(format))
+	if err != nil {
+		return nil, errors.New("the service's format for answers gives no URL")
+	}
+	named := u.Port()
+	if named == "" {
+		named = "443"
+	}
+	if u.Scheme != "https" || u.User != nil || !strings.EqualFold(u.Hostname(), host) || named != strconv.Itoa(port) {
+		return nil, fmt.Errorf("the service's format for answers, %.128q, leads elsewhere than to the host and port of the signal", format)
+	}
+	return u, nil
+}
+
 // post delivers a verdict, again and again with growing pauses (protocol
 // section 9.5), until it is taken, the attempts are used up, or ctx ends.
-func (h *Handler) post(ctx context.Context, settings Settings, host string, port int, p *posting) error {
-	url := strings.NewReplacer("{0}", host, "{1}", strconv.Itoa(port)).Replace(settings.ResponseEndpointFormat)
+func (h *Handler) post(ctx context.Context, settings Settings, to *url.URL, p *posting) error {
 	header := signal.EncodeVerdict(p.verdict)
 	delay := settings.InitialDelay
 	var err error
@@ -46,7 +66,7 @@ func (h *Handler) post(ctx context.Context, settings Settings, host string, port
 			}
 			delay = time.Duration(float64(delay) * settings.DelayFactor)
 		}
-		if err = h.attempt(ctx, url, header, attempt, p); err == nil {
+		if err = h.attempt(ctx, to, header, attempt, p); err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -56,10 +76,14 @@ func (h *Handler) post(ctx context.Context, settings Settings, host string, port
 	return err
 }
 
-func (h *Handler) attempt(ctx context.Context, url, verdict string, attempt int, p *posting) error {
+func (h *Handler) attempt(ctx context.Context, to *url.URL, verdict string, attempt int, p *posting) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"?requestId="+guid.New().String(), http.NoBody)
+	target := *to
+	query := target.Query()
+	query.Set("requestId", guid.New().String())
+	target.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), http.NoBody)
 	if err != nil {
 		return fmt.Errorf("preparing the answer: %w", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -247,9 +246,7 @@ func TestClosing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	go func() { drained <- s.handler.Drain(ctx) }()
-	for !s.handler.isClosing() {
-		runtime.Gosched()
-	}
+	<-s.handler.stopping
 	if reply := c.signal(request(t, "P@ssw0rd")); reply.Kind != signal.KindClosingFault {
 		t.Errorf("a new signal got %+v, want the closing fault", reply)
 	}
@@ -281,6 +278,96 @@ func TestAStormOnOneConnectionIsDeclined(t *testing.T) {
 	}
 	if got := len(s.observed.signIns); got != kinds[signal.KindResponse] {
 		t.Errorf("%d requests were decided, %d were taken", got, kinds[signal.KindResponse])
+	}
+}
+
+func TestAStopEndsConnectionsThatHoldNothing(t *testing.T) {
+	s := newStage(t)
+	s.handler.lastCall = 10 * time.Millisecond
+	idle, served, silent := s.meet(), s.meet(), s.meet()
+	served.signal(request(t, "P@ssw0rd"))
+	s.observed.wait(t, "the sign-in is decided", func() bool { return len(s.observed.signIns) == 1 })
+	s.handler.Handle(relay.EncodeConnect(relay.Connect{ID: guid.New().String(), InstanceDNSAddress: instance}))
+	unmet := <-s.relay // accepts, and hears nothing then
+	if _, err := relay.ReadPrefixed(unmet, relay.MaxMessage); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unmet.Write(relay.AppendPrefixed(nil, relay.EncodeAcceptReply())); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- s.handler.Drain(ctx) }()
+	for _, c := range []*cloud{idle, served} {
+		if rec := c.record(); rec.Type != framing.RecordEnd {
+			t.Errorf("record %#02x, want an end", rec.Type)
+		}
+		c.write(framing.AppendEnd(nil))
+	}
+	silent.record() // and never answers the end
+	if _, err := unmet.Read(make([]byte, 1)); err == nil {
+		t.Error("something was sent on a connection whose preamble never came")
+	}
+	if err := <-drained; err != nil {
+		t.Errorf("Drain: %v", err)
+	}
+	if len(s.observed.drops) != 0 {
+		t.Errorf("counted as dropped: %v", s.observed.drops)
+	}
+}
+
+func TestABrokenConnectionIsNotMalformed(t *testing.T) {
+	s := newStage(t)
+	c := s.meet()
+	c.signal(request(t, "P@ssw0rd"))
+	s.observed.wait(t, "the sign-in is decided", func() bool { return len(s.observed.signIns) == 1 })
+	c.conn.Close()
+	s.observed.wait(t, "the rendezvous has ended", func() bool { return s.observed.flight == 0 })
+	if len(s.observed.drops) != 0 {
+		t.Errorf("a served connection that closes is counted as %v", s.observed.drops)
+	}
+	s.meet().conn.Close()
+	s.observed.wait(t, "the rendezvous has ended", func() bool { return s.observed.flight == 0 && len(s.observed.drops) == 1 })
+	if s.observed.drops[0] != DropRelayFailed {
+		t.Errorf("one that closes before its request is counted as %s", s.observed.drops[0])
+	}
+}
+
+func TestAnAnswerGoesWhereItWasCheckedToGo(t *testing.T) {
+	for name, tc := range map[string]struct{ format, want string }{
+		"the documented format":   {"https://{0}:{1}/subscriber/connection", "https://proxy-1.msappproxy.test:443/subscriber/connection"},
+		"a port that is implied":  {"https://{0}/subscriber/connection", "https://proxy-1.msappproxy.test/subscriber/connection"},
+		"a query of its own":      {"https://{0}:{1}/x?a=b", "https://proxy-1.msappproxy.test:443/x?a=b"},
+		"without TLS":             {"http://{0}:{1}/subscriber/connection", ""},
+		"another host":            {"https://evil.example/{0}:{1}", ""},
+		"a host that is appended": {"https://{0}.evil.example:{1}/", ""},
+		"the host as a user name": {"https://{0}:{1}@evil.example/", ""},
+		"another port":            {"https://{0}:1{1}/", ""},
+		"nothing":                 {"", ""},
+		"no URL":                  {"https://{0}:{1}/%zz", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := answerURL(tc.format, proxyHost, 443)
+			if tc.want == "" {
+				if err == nil {
+					t.Errorf("%q leads to %s, want an error", tc.format, u)
+				}
+				return
+			}
+			if err != nil || u.String() != tc.want {
+				t.Errorf("%v, %v, want %s", u, err, tc.want)
+			}
+		})
+	}
+	s := newStage(t)
+	s.settings.ResponseEndpointFormat = "http://{0}:{1}/"
+	c := s.meet()
+	c.signal(request(t, "P@ssw0rd"))
+	s.observed.wait(t, "the request is dropped", func() bool { return len(s.observed.drops) == 1 })
+	c.end()
+	if s.observed.drops[0] != DropReturnHost || len(s.validator.asked) != 0 {
+		t.Errorf("dropped for %s after %d validations", s.observed.drops[0], len(s.validator.asked))
 	}
 }
 
@@ -343,6 +430,9 @@ func TestGarbageEndsTheConnection(t *testing.T) {
 			c := s.meet()
 			c.write(bytes)
 			s.observed.wait(t, "the connection ended", func() bool { return s.observed.flight == 0 && len(s.observed.drops) == 1 })
+			if s.observed.drops[0] != DropMalformed {
+				t.Errorf("counted as %s", s.observed.drops[0])
+			}
 			if len(s.posts) != 0 {
 				t.Error("a verdict was posted")
 			}

@@ -38,12 +38,17 @@ func (h *Handler) answer(request *signal.Message, arrived time.Time) {
 		h.drop(DropUnsupported, "The service asks for signed answers, whose form is not known")
 		return
 	}
+	to, err := answerURL(settings.ResponseEndpointFormat, host, port)
+	if err != nil {
+		h.drop(DropReturnHost, "Ignored a request whose answer would go elsewhere", "requestID", request.RequestID, "error", err.Error())
+		return
+	}
 	validation := request.Tunnel.Protocol.PasswordValidation
 	answer, verdict, took := h.verdict(ctx, validation)
 	if !verdict.Authenticated {
 		h.logFailure(request, verdict, answer)
 	}
-	err := h.post(ctx, settings, host, port, &posting{
+	err = h.post(ctx, settings, to, &posting{
 		request: request, verdict: verdict, arrived: arrived, validation: took,
 	})
 	if err != nil {
