@@ -59,6 +59,12 @@ type agent struct {
 	handler  *rendezvous.Handler
 	listener *signalling.Listener
 	settings atomic.Pointer[rendezvous.Settings]
+	// distrusted latches when the validator has accepted a random credential:
+	// nothing it says counts from then on, not even for requests that are held.
+	distrusted atomic.Bool
+	// skipped is the number of endpoints that the last bootstrap named and this
+	// version does not speak. Only the bootstrap loop uses it.
+	skipped int
 
 	mu       sync.Mutex // protects attached
 	attached map[string]bool
@@ -121,7 +127,7 @@ func build(opts Options) (*agent, error) {
 		ProxyInUse: c.Service.ProxyURL != "", Pins: c.Service, Keys: id,
 		Validator: limited{validation.NewLimit(ldap, validation.LimitOptions{
 			MaxConcurrent: c.Validation.MaxConcurrent, Timeout: time.Duration(c.Validation.TimeoutSeconds) * time.Second, Observer: a.metrics,
-		})},
+		}), &a.distrusted},
 		Dial: func(ctx context.Context, host string) (net.Conn, error) {
 			return cl.dialRelay(ctx, host, subprotocolAccept)
 		},
@@ -158,8 +164,10 @@ func (a *agent) serve(ctx context.Context, failed <-chan error) error {
 	case err = <-failed:
 		err = fmt.Errorf("serving the status pages: %w", err)
 	case <-serving.Done():
-		// Latched: serve nothing any more, but stay to say why.
-		a.stop()
+		if ctx.Err() == nil {
+			// Latched: serve nothing any more, but stay to say why.
+			a.stop()
+		}
 		select {
 		case <-ctx.Done():
 		case err = <-failed:

@@ -109,20 +109,7 @@ func start(t *testing.T, directory ldapserver.Options, prepare ...func(*ldapserv
 		w.WriteHeader(http.StatusForbidden)
 	}))
 	t.Cleanup(proxy.Close)
-	c, err := config.Parse(mustJSON(t, config.Config{
-		APIVersion: config.APIVersion, TenantID: tenant, MachineName: "m",
-		Identity: config.Identity{CertificateFile: "tls.crt", KeyFile: "tls.key"},
-		Service: config.Service{
-			BootstrapURL: "https://" + tenant + ".pta.bootstrap.his.msappproxy.test", Transport: config.TransportWebSocket, ProxyURL: proxy.URL,
-			ServiceSuffixes: []string{".msappproxy.test"}, RelaySuffixes: []string{".servicebus.test"},
-		},
-		Validation: config.Validation{Method: config.MethodLDAP, TimeoutSeconds: 2, MaxConcurrent: 4, LDAP: &config.LDAP{Forests: []config.Forest{
-			{Suffixes: []string{ldapserver.Domain}, Servers: []string{"ldaps://" + server.Addr()}, CAFile: server.CAFile()},
-		}}},
-		Health: config.Health{Port: freePort(t)},
-	}))
-	must(t, err)
-	c = c.Resolve(dir)
+	c := configure(t, dir, server, proxy.URL)
 	r.pages = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Health.Port))
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
@@ -133,6 +120,25 @@ func start(t *testing.T, directory ldapserver.Options, prepare ...func(*ldapserv
 		http.DefaultClient.CloseIdleConnections()
 	})
 	return r, server
+}
+
+// configure is the configuration of a connector whose identity is in dir.
+func configure(t *testing.T, dir string, server *ldapserver.Server, proxyURL string) config.Config {
+	t.Helper()
+	c, err := config.Parse(mustJSON(t, config.Config{
+		APIVersion: config.APIVersion, TenantID: tenant, MachineName: "m",
+		Identity: config.Identity{CertificateFile: "tls.crt", KeyFile: "tls.key"},
+		Service: config.Service{
+			BootstrapURL: "https://" + tenant + ".pta.bootstrap.his.msappproxy.test", Transport: config.TransportWebSocket, ProxyURL: proxyURL,
+			ServiceSuffixes: []string{".msappproxy.test"}, RelaySuffixes: []string{".servicebus.test"},
+		},
+		Validation: config.Validation{Method: config.MethodLDAP, TimeoutSeconds: 2, MaxConcurrent: 4, LDAP: &config.LDAP{Forests: []config.Forest{
+			{Suffixes: []string{ldapserver.Domain}, Servers: []string{"ldaps://" + server.Addr()}, CAFile: server.CAFile()},
+		}}},
+		Health: config.Health{Port: freePort(t)},
+	}))
+	must(t, err)
+	return c.Resolve(dir)
 }
 
 func mustJSON(t *testing.T, c config.Config) []byte {

@@ -22,12 +22,14 @@ import (
 )
 
 const (
-	relayPath            = "/$servicebus/websocket"
-	subprotocolListener  = "wsrelayedamqp"
-	subprotocolAccept    = "wsrelayedconnection"
-	maxWebSocketMessage  = 1 << 18 // bytes; above every frame and record there is
-	handshakeTimeout     = 15 * time.Second
-	tcpKeepAlive         = 30 * time.Second
+	relayPath           = "/$servicebus/websocket"
+	subprotocolListener = "wsrelayedamqp"
+	subprotocolAccept   = "wsrelayedconnection"
+	maxWebSocketMessage = 1 << 18 // bytes; above every frame and record there is
+	handshakeTimeout    = 15 * time.Second
+	// silence is how long a connection may go without any sign of the other
+	// side's machine before it counts as lost (protocol section 5.7).
+	silence              = 90 * time.Second
 	idleConnection       = 5 * time.Minute
 	connectionsToOneHost = 200
 )
@@ -77,7 +79,7 @@ func newTransport(proxyURL string, tlsConfig *tls.Config) (*http.Transport, erro
 	t := &http.Transport{
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: handshakeTimeout,
-		DialContext:         (&net.Dialer{Timeout: handshakeTimeout, KeepAlive: tcpKeepAlive}).DialContext,
+		DialContext:         newDialer().DialContext,
 		IdleConnTimeout:     idleConnection,
 		MaxIdleConnsPerHost: connectionsToOneHost,
 		MaxConnsPerHost:     connectionsToOneHost,
@@ -90,6 +92,18 @@ func newTransport(proxyURL string, tlsConfig *tls.Config) (*http.Transport, erro
 		t.Proxy = http.ProxyURL(u)
 	}
 	return t, nil
+}
+
+// newDialer makes connections that notice within the time of silence that the
+// other side is gone. A signalling link on which no user signs in carries
+// nothing but this side's keep-alives, so that TCP is what has to tell.
+func newDialer() *net.Dialer {
+	const probes = 4
+	return &net.Dialer{
+		Timeout:         handshakeTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: silence / 3, Interval: silence * 2 / 3 / probes, Count: probes},
+		Control:         boundUnacknowledged,
+	}
 }
 
 // dialRelay opens a WebSocket to a relay host and returns it as a stream.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/passthrough-dev/connector-operator/connector/config"
@@ -32,12 +33,22 @@ func newLDAP(v config.Validation) (*validation.LDAP, error) {
 	return validation.NewLDAP(validation.LDAPOptions{Forests: forests, MaxConnections: v.MaxConcurrent})
 }
 
-// limited gives rendezvous the validator in the form it asks for.
-type limited struct{ *validation.Limit }
+// limited gives rendezvous the validator in the form it asks for, and never
+// passes on what a validator says that has lost all credit.
+type limited struct {
+	*validation.Limit
+	distrusted *atomic.Bool
+}
 
 // Validate implements rendezvous.Validator.
 func (l limited) Validate(ctx context.Context, upn, domain string, password *secret.Buffer) rendezvous.Answer {
-	result := l.Limit.Validate(ctx, upn, domain, password)
+	var result validation.Result
+	if !l.distrusted.Load() {
+		result = l.Limit.Validate(ctx, upn, domain, password)
+	}
+	if l.distrusted.Load() { // it may have lost its credit in the meantime
+		result = validation.Refused(validation.InternalError, validation.ErrAcceptsAnything)
+	}
 	accepted, code := result.Answer()
 	return rendezvous.Answer{Accepted: accepted, Code: int32(code), Class: result.Class().String(), Err: result.Err}
 }
@@ -74,6 +85,7 @@ func (a *agent) prove(ctx context.Context) error {
 		a.metrics.Proof(metrics.Refused)
 		a.tracker.ValidatorProven(now)
 	case errors.Is(err, validation.ErrAcceptsAnything):
+		a.distrusted.Store(true) // before anything else: requests are being answered
 		a.metrics.Proof(metrics.AcceptedAnything)
 		a.tracker.ValidatorAcceptsAnything(now, err)
 		a.opts.Log.Error(err, "The validator accepted a random user with a random password. This connector serves no more sign-ins until it is restarted")

@@ -107,10 +107,13 @@ func (m *Metrics) Handler() http.Handler {
 
 // SignIn counts a request that has been decided. reason must come from a
 // bounded set: a code of the validator's table or a text of the protocol.
+// validation is 0 if the directory was not asked.
 func (m *Metrics) SignIn(class, reason string, total, validation time.Duration, delivered bool) {
 	m.signIns.WithLabelValues(class, reason).Inc()
 	m.signInSeconds.Observe(total.Seconds())
-	m.validateSeconds.Observe(validation.Seconds())
+	if validation > 0 { // else it would make the directory look fast
+		m.validateSeconds.Observe(validation.Seconds())
+	}
 	if !delivered {
 		m.undelivered.Inc()
 	}

@@ -21,6 +21,7 @@ func exercise() *Metrics {
 	m := New("v1", []string{"tenant", "replay"})
 	m.SignIn("success", "0", 20*time.Millisecond, 10*time.Millisecond, true)
 	m.SignIn("user", "1326", time.Second, time.Second, false)
+	m.SignIn("infrastructure", "EncryptionDataNotFound", time.Millisecond, 0, true)
 	m.Dropped("replay")
 	m.ForeignKeys(3)
 	m.Rendezvous(1)
@@ -49,7 +50,8 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 	for _, want := range []string{
 		`passthrough_connector_sign_ins_total{class="success",reason="0"} 1`,
 		`passthrough_connector_sign_ins_total{class="user",reason="1326"} 1`,
-		`passthrough_connector_sign_in_duration_seconds_count 2`,
+		`passthrough_connector_sign_ins_total{class="infrastructure",reason="EncryptionDataNotFound"} 1`,
+		`passthrough_connector_sign_in_duration_seconds_count 3`,
 		`passthrough_connector_validation_duration_seconds_count 2`,
 		`passthrough_connector_undelivered_verdicts_total 1`,
 		`passthrough_connector_dropped_total{reason="replay"} 1`,
