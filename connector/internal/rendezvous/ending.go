@@ -92,27 +92,35 @@ func (b *bridge) limitRead() error {
 	return nil
 }
 
-// stream remembers whether reading or writing failed, which tells a connection
-// that broke from one that brought nonsense.
+// stream remembers whether the connection itself failed, which tells one that
+// broke from one that brought nonsense. A connection that is gone may say so
+// first when a deadline is set.
 type stream struct {
 	net.Conn
 	failed atomic.Bool
 }
 
+// SetReadDeadline implements net.Conn.
+func (s *stream) SetReadDeadline(t time.Time) error { return s.note(s.Conn.SetReadDeadline(t)) }
+
+// SetWriteDeadline implements net.Conn.
+func (s *stream) SetWriteDeadline(t time.Time) error { return s.note(s.Conn.SetWriteDeadline(t)) }
+
 // Read implements net.Conn.
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
-	if err != nil {
-		s.failed.Store(true)
-	}
-	return n, err
+	return n, s.note(err)
 }
 
 // Write implements net.Conn.
 func (s *stream) Write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
+	return n, s.note(err)
+}
+
+func (s *stream) note(err error) error {
 	if err != nil {
 		s.failed.Store(true)
 	}
-	return n, err
+	return err
 }

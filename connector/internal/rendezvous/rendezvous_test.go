@@ -334,6 +334,29 @@ func TestABrokenConnectionIsNotMalformed(t *testing.T) {
 	}
 }
 
+// A connection that went away between two records shows it first in whatever
+// touches it next, which may be a deadline.
+func TestEveryUseOfABrokenConnectionShowsThatItBroke(t *testing.T) {
+	for name, use := range map[string]func(net.Conn) error{
+		"a read":           func(c net.Conn) error { _, err := c.Read(make([]byte, 1)); return err },
+		"a write":          func(c net.Conn) error { _, err := c.Write([]byte{0}); return err },
+		"a read deadline":  func(c net.Conn) error { return c.SetReadDeadline(time.Now().Add(time.Hour)) },
+		"a write deadline": func(c net.Conn) error { return c.SetWriteDeadline(time.Now().Add(time.Hour)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			theirs.Close()
+			s := &stream{Conn: ours}
+			if err := use(s); err == nil {
+				t.Fatal("it did not fail")
+			}
+			if !s.failed.Load() {
+				t.Error("it does not count as broken")
+			}
+		})
+	}
+}
+
 func TestAnAnswerGoesWhereItWasCheckedToGo(t *testing.T) {
 	for name, tc := range map[string]struct{ format, want string }{
 		"the documented format":   {"https://{0}:{1}/subscriber/connection", "https://proxy-1.msappproxy.test:443/subscriber/connection"},
