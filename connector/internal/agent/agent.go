@@ -131,7 +131,7 @@ func build(opts Options) (*agent, error) {
 		Dial: func(ctx context.Context, host string) (net.Conn, error) {
 			return cl.dialRelay(ctx, host, subprotocolAccept)
 		},
-		Client: cl.service, Settings: func() rendezvous.Settings { return *a.settings.Load() },
+		Client: cl.service, ProxyClient: cl.proxy, Settings: func() rendezvous.Settings { return *a.settings.Load() },
 		Observer: counted{a.metrics}, Log: opts.Log.WithName("rendezvous"),
 		MaxConcurrent: rendezvousPerValidation * c.Validation.MaxConcurrent,
 	})

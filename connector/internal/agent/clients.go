@@ -38,7 +38,10 @@ const (
 // the service's own hosts, without it to the relay.
 type clients struct {
 	service *http.Client
-	relay   *http.Client
+	// proxy fetches requests: with the certificate, and with connections that
+	// are not service's, whose number at one host is bounded.
+	proxy *http.Client
+	relay *http.Client
 }
 
 func newClients(service config.Service, id *identity.Store) (*clients, error) {
@@ -59,12 +62,18 @@ func newClients(service config.Service, id *identity.Store) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
+	fetching, err := newTransport(service.ProxyURL, mutual)
+	if err != nil {
+		return nil, err
+	}
+	fetching.MaxConnsPerHost = 0 // one for each request, of which there are at most so many
 	without, err := newTransport(service.ProxyURL, base)
 	if err != nil {
 		return nil, err
 	}
 	return &clients{
 		service: &http.Client{Transport: withCertificate, CheckRedirect: refuseRedirects},
+		proxy:   &http.Client{Transport: fetching, CheckRedirect: refuseRedirects},
 		relay:   &http.Client{Transport: without, CheckRedirect: refuseRedirects},
 	}, nil
 }

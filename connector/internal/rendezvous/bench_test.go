@@ -56,7 +56,8 @@ func BenchmarkSignIn(b *testing.B) {
 			b.Fatal(err)
 		}
 		h.recent = newRecent()
-		if _, _, ok := h.check(envelope.Signal, time.Now()); !ok {
+		_, ok := h.check(envelope.Signal, Settings{ResponseEndpointFormat: "https://{0}:{1}/subscriber/connection"})
+		if !ok || !h.firstTime(envelope.Signal.RequestID, time.Now()) {
 			b.Fatal("the request was dropped")
 		}
 		_, verdict, took := h.verdict(ctx, envelope.Signal.Tunnel.Protocol.PasswordValidation)

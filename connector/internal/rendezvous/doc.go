@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package rendezvous answers relayed connection requests: it meets the cloud at
-// a relay instance, takes the request to validate a password, decrypts and
-// validates it, and posts the verdict (protocol sections 6 to 9).
+// a relay instance, takes the request to validate a password or fetches it from
+// where the signal points, decrypts and validates it, and posts the verdict
+// (protocol sections 6 to 9).
 //
 // What arrives is not signed, so nothing in it is believed: hosts must lie
 // under the pinned suffixes, the tenant must be the connector's own, a request

@@ -164,7 +164,8 @@ type stage struct {
 
 	mu      sync.Mutex
 	posts   []http.Header
-	refuse  int // posts to refuse before one is taken
+	proxy   func(http.ResponseWriter, *http.Request) // serves what is fetched
+	refuse  int                                      // posts to refuse before one is taken
 	refusal int
 }
 
@@ -201,14 +202,15 @@ func newStage(t *testing.T, change ...func(*Options)) *stage {
 	client := server.Client()
 	client.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
 		if addr != proxyHost+":443" {
-			t.Errorf("a verdict was sent to %s", addr)
+			t.Errorf("a verdict or a fetch went to %s", addr)
 		}
 		return (&net.Dialer{}).DialContext(ctx, "tcp", server.Listener.Addr().String())
 	}
 	client.Transport.(*http.Transport).TLSClientConfig.ServerName = "example.com" // the test server's certificate
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("no redirects") }
 	opts := Options{
 		TenantID: tenant, ConnectorID: func() string { return connector }, Version: "1.2.3", ProxyInUse: true,
-		Pins: pins{}, Keys: keys{}, Validator: s.validator, Client: client,
+		Pins: pins{}, Keys: keys{}, Validator: s.validator, Client: client, ProxyClient: client,
 		Dial: func(context.Context, string) (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			s.relay <- theirs
@@ -226,6 +228,10 @@ func newStage(t *testing.T, change ...func(*Options)) *stage {
 
 // serve is the service's response endpoint.
 func (s *stage) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == signal.FetchPath && s.proxy != nil {
+		s.proxy(w, r)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.URL.Path != "/subscriber/connection" || r.URL.Query().Get("requestId") == "" || r.Method != http.MethodPost || r.ContentLength != 0 {

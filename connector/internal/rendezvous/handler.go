@@ -92,13 +92,14 @@ const (
 	DropReplay       DropReason = "replay"
 	DropUnsupported  DropReason = "unsupported"
 	DropClosing      DropReason = "closing"
+	DropFetchFailed  DropReason = "fetch_failed"
 )
 
 // DropReasons lists all reasons, so that a metric can begin at zero.
 func DropReasons() []DropReason {
 	return []DropReason{
 		DropOverload, DropMalformed, DropRelayHost, DropReturnHost, DropRelayFailed,
-		DropRelayRefused, DropTenant, DropReplay, DropUnsupported, DropClosing,
+		DropRelayRefused, DropTenant, DropReplay, DropUnsupported, DropClosing, DropFetchFailed,
 	}
 }
 
@@ -131,10 +132,14 @@ type Options struct {
 	Dial func(ctx context.Context, host string) (net.Conn, error)
 	// Client posts verdicts with the connector's certificate and follows no
 	// redirects.
-	Client   *http.Client
-	Settings func() Settings
-	Observer Observer
-	Log      logr.Logger
+	Client *http.Client
+	// ProxyClient fetches requests, in the same way. Its connections are not
+	// Client's: one is held for each request until its verdict is posted, so that
+	// a bound on both together could leave none for the verdicts.
+	ProxyClient *http.Client
+	Settings    func() Settings
+	Observer    Observer
+	Log         logr.Logger
 	// MaxConcurrent bounds the rendezvous at one time, and the requests that are
 	// being answered: one connection may carry several.
 	MaxConcurrent int

@@ -105,14 +105,10 @@ func (h *Handler) attempt(ctx context.Context, to *url.URL, verdict string, atte
 
 // headers are those of protocol section 9.2.
 func (h *Handler) headers(verdict string, attempt int, p *posting) http.Header {
-	proxy := "NotUsed"
-	if h.opts.ProxyInUse {
-		proxy = "InUse"
-	}
 	header := http.Header{}
 	for name, value := range map[string]string{
 		"x-cwap-dnscachelookup-result":      "NotUsed",
-		"x-cwap-connector-usesdefaultproxy": proxy,
+		"x-cwap-connector-usesdefaultproxy": h.usesProxy(),
 		"x-cwap-connector-version":          h.opts.Version,
 		"x-cwap-datamodel-version":          h.opts.Version,
 		"x-cwap-connector-sp-connections":   "1",
@@ -130,4 +126,11 @@ func (h *Handler) headers(verdict string, attempt int, p *posting) http.Header {
 		header.Set(name, value)
 	}
 	return header
+}
+
+func (h *Handler) usesProxy() string {
+	if h.opts.ProxyInUse {
+		return "InUse"
+	}
+	return "NotUsed"
 }

@@ -104,7 +104,7 @@ func TestRequestsThatMustNotBeBelievedGetNoAnswer(t *testing.T) {
 		"no request identifier":   {func(m *signal.Message) { m.RequestID = "" }, DropMalformed},
 		"a forged transaction":    {func(m *signal.Message) { m.TransactionID = "x\r\nx-evil: 1" }, DropMalformed},
 		"a kind that is not spoken": {func(m *signal.Message) {
-			m.Tunnel.Protocol = signal.ProtocolContext{TypeName: "ConnectContext", Traffic: signal.TrafficConnect, ConnectionID: "x"}
+			m.Tunnel.Protocol = signal.ProtocolContext{TypeName: "HttpContext", Traffic: 0, ConnectionID: guid.New().String()}
 		}, DropUnsupported},
 	} {
 		t.Run(name, func(t *testing.T) {

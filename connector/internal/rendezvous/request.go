@@ -6,6 +6,7 @@ package rendezvous
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -30,25 +31,26 @@ func (h *Handler) answer(request *signal.Message, arrived time.Time) {
 	settings := h.opts.Settings()
 	ctx, cancel := context.WithDeadline(context.Background(), arrived.Add(settings.Limit))
 	defer cancel()
-	host, port, ok := h.check(request, arrived)
-	if !ok {
+	to, ok := h.check(request, settings)
+	if !ok || !h.firstTime(request.RequestID, arrived) {
 		return
 	}
-	if settings.Signing {
-		h.drop(DropUnsupported, "The service asks for signed answers, whose form is not known")
-		return
+	if request.Tunnel.Protocol.Traffic == signal.TrafficConnect {
+		fetched, socket, ok := h.fetch(ctx, request, to)
+		if !ok {
+			return
+		}
+		defer leaveProxy(socket)
+		if to, ok = h.checkFetched(fetched, settings, request.RequestID, arrived); !ok {
+			return
+		}
+		request = fetched
 	}
-	to, err := answerURL(settings.ResponseEndpointFormat, host, port)
-	if err != nil {
-		h.drop(DropReturnHost, "Ignored a request whose answer would go elsewhere", "requestID", request.RequestID, "error", err.Error())
-		return
-	}
-	validation := request.Tunnel.Protocol.PasswordValidation
-	answer, verdict, took := h.verdict(ctx, validation)
+	answer, verdict, took := h.verdict(ctx, request.Tunnel.Protocol.PasswordValidation)
 	if !verdict.Authenticated {
 		h.logFailure(request, verdict, answer)
 	}
-	err = h.post(ctx, settings, to, &posting{
+	err := h.post(ctx, settings, to.answers, &posting{
 		request: request, verdict: verdict, arrived: arrived, validation: took,
 	})
 	if err != nil {
@@ -57,36 +59,57 @@ func (h *Handler) answer(request *signal.Message, arrived time.Time) {
 	h.opts.Observer.SignIn(answer, verdict.Reason.String(), time.Since(arrived), took, err == nil)
 }
 
+// destination is where a request says that its answer goes, after the checks.
+type destination struct {
+	host    string
+	port    int
+	answers *url.URL
+}
+
 // check decides whether a request may be believed, and where its answer goes.
-func (h *Handler) check(request *signal.Message, now time.Time) (host string, port int, ok bool) {
+func (h *Handler) check(request *signal.Message, settings Settings) (to destination, ok bool) {
 	for _, id := range []string{request.RequestID, request.TransactionID} {
 		if _, err := guid.Parse(id); err != nil {
 			h.drop(DropMalformed, "Ignored a request without proper identifiers")
-			return "", 0, false
+			return to, false
 		}
 	}
 	id := "requestID"
 	if !strings.EqualFold(request.SubscriptionID, h.opts.TenantID) {
 		h.drop(DropTenant, "Ignored a request for another tenant", id, request.RequestID)
-		return "", 0, false
+		return to, false
 	}
-	if request.Tunnel.Protocol.PasswordValidation == nil {
-		h.drop(DropUnsupported, "Ignored a request of a kind that this version does not answer", id, request.RequestID, "kind", request.Tunnel.Protocol.Traffic.String())
-		return "", 0, false
+	protocol := request.Tunnel.Protocol
+	if protocol.PasswordValidation == nil && protocol.Traffic != signal.TrafficConnect {
+		h.drop(DropUnsupported, "Ignored a request of a kind that this version does not answer", id, request.RequestID, "kind", protocol.Traffic.String())
+		return to, false
 	}
-	host, port = request.ReturnHost, request.ReturnPort
+	to.host, to.port = request.ReturnHost, request.ReturnPort
 	if request.OverrideServiceHostEnabled {
-		host, port = request.OverriddenReturnHost, request.OverriddenReturnPort
+		to.host, to.port = request.OverriddenReturnHost, request.OverriddenReturnPort
 	}
-	if err := h.opts.Pins.AllowReturnHost(host, port); err != nil {
+	err := h.opts.Pins.AllowReturnHost(to.host, to.port)
+	if err == nil {
+		to.answers, err = answerURL(settings.ResponseEndpointFormat, to.host, to.port)
+	}
+	if err != nil {
 		h.drop(DropReturnHost, "Ignored a request whose answer would go elsewhere", id, request.RequestID, "error", err.Error())
-		return "", 0, false
+		return to, false
 	}
-	if !h.recent.first(strings.ToLower(request.RequestID), now) {
-		h.drop(DropReplay, "Ignored a request that was seen before", id, request.RequestID)
-		return "", 0, false
+	if settings.Signing {
+		h.drop(DropUnsupported, "The service asks for signed answers, whose form is not known")
+		return to, false
 	}
-	return host, port, true
+	return to, true
+}
+
+// firstTime drops a request that was seen before.
+func (h *Handler) firstTime(requestID string, now time.Time) bool {
+	if h.recent.first(strings.ToLower(requestID), now) {
+		return true
+	}
+	h.drop(DropReplay, "Ignored a request that was seen before", "requestID", requestID)
+	return false
 }
 
 // verdict decrypts and validates. Whatever goes wrong on the way is a refusal

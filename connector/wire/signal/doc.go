@@ -18,7 +18,8 @@
 //
 // A Message names the user and carries the password, encrypted once for every
 // key of every connector of the tenant. It arrives inside an envelope or, in
-// an older form, as JSON (DecodeJSON; protocol section 7.3).
+// an older form, as JSON (DecodeJSON; protocol section 7.3), for which the
+// connector asks with EncodeFetch.
 //
 // # Passwords
 //

@@ -4,6 +4,7 @@
 package signal
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,7 @@ import (
 )
 
 // MaxJSON bounds a JSON message, in bytes: 40 connectors with two certificates
-// each need about 40 kB.
+// each need about 40 kB, and four times that as an array of byte values.
 const MaxJSON = 262144
 
 // The JSON form of a Message (protocol section 7.3). "__type" members are
@@ -31,21 +32,48 @@ type (
 		TunnelContext              jsonTunnel `json:"TunnelContext"`
 	}
 	jsonTunnel struct {
-		Type              string       `json:"__type,omitempty"`
-		ConfigurationHash string       `json:"ConfigurationHash"`
-		CorrelationID     string       `json:"CorrelationId"`
-		HasPayload        bool         `json:"HasPayload"`
-		ProtocolContext   jsonProtocol `json:"ProtocolContext"`
+		Type              string `json:"__type,omitempty"`
+		ConfigurationHash string `json:"ConfigurationHash"`
+		CorrelationID     string `json:"CorrelationId"`
+		HasPayload        bool   `json:"HasPayload"`
+		// ProtocolContext is one of the forms below; a reader takes them all
+		// from one jsonProtocol.
+		ProtocolContext json.RawMessage `json:"ProtocolContext"`
 	}
 	jsonProtocol struct {
+		Type              string          `json:"__type"`
+		TrafficProtocol   int             `json:"TrafficProtocol"`
+		ConnectionID      string          `json:"ConnectionId"`
+		BodyBytes         []uint16        `json:"BodyBytes"`
+		Domain            string          `json:"Domain"`
+		EncryptedData     []jsonEncrypted `json:"EncryptedData"`
+		UserPrincipalName string          `json:"UserPrincipalName"`
+	}
+	// The forms that are written. The empty Password is the protocol's unused
+	// slot for clear text.
+	jsonPassword struct {
 		Type              string          `json:"__type,omitempty"`
 		TrafficProtocol   int             `json:"TrafficProtocol"`
-		ConnectionID      string          `json:"ConnectionId,omitempty"`
-		BodyBytes         []uint16        `json:"BodyBytes,omitempty"`
 		Domain            string          `json:"Domain"`
 		EncryptedData     []jsonEncrypted `json:"EncryptedData"`
 		Password          string          `json:"Password"`
 		UserPrincipalName string          `json:"UserPrincipalName"`
+	}
+	jsonTrusted struct {
+		Type            string   `json:"__type,omitempty"`
+		TrafficProtocol int      `json:"TrafficProtocol"`
+		BodyBytes       []uint16 `json:"BodyBytes"`
+	}
+	jsonTrustedBody struct {
+		TrafficProtocol   int             `json:"TrafficProtocol"`
+		Domain            string          `json:"Domain"`
+		UserPrincipalName string          `json:"UserPrincipalName"`
+		EncryptedData     []jsonEncrypted `json:"EncryptedData"`
+	}
+	jsonConnect struct {
+		Type            string `json:"__type,omitempty"`
+		TrafficProtocol int    `json:"TrafficProtocol"`
+		ConnectionID    string `json:"ConnectionId,omitempty"`
 	}
 	jsonEncrypted struct {
 		Type          string `json:"__type,omitempty"`
@@ -59,42 +87,76 @@ const typeSuffix = ":#Microsoft.ApplicationProxy.Common.SignalingDataModel"
 // EncodeJSON writes a message as the proxy hands it out. A TrafficTrustedParty
 // request is written with its body as an array of byte values.
 func EncodeJSON(m Message) ([]byte, error) {
-	c := m.Tunnel.Protocol
-	p := jsonProtocol{Type: c.TypeName, TrafficProtocol: int(c.Traffic), ConnectionID: c.ConnectionID}
-	if v := c.PasswordValidation; v != nil {
-		p.Domain, p.UserPrincipalName = v.Domain, v.UserPrincipalName
-		for _, d := range v.EncryptedData {
-			p.EncryptedData = append(p.EncryptedData, jsonEncrypted{
-				Type:          "EncryptedOnPremValidationData" + typeSuffix,
-				Ciphertext:    base64.StdEncoding.EncodeToString(d.Ciphertext),
-				KeyIdentifier: d.KeyIdentifier,
-			})
-		}
-		if c.Traffic == TrafficTrustedParty {
-			body, err := json.Marshal(p) //nolint:gosec // the member called Password is always empty: the protocol's unused slot for clear text
-			if err != nil {
-				return nil, fmt.Errorf("writing the body of a signal: %w", err)
-			}
-			p = jsonProtocol{Type: c.TypeName, TrafficProtocol: int(c.Traffic)}
-			for _, b := range body {
-				p.BodyBytes = append(p.BodyBytes, uint16(b))
-			}
-		}
+	data, err := encodeJSON(m)
+	if err != nil {
+		return nil, fmt.Errorf("writing a signal as JSON: %w", err)
 	}
-	data, err := json.Marshal(jsonMessage{
+	return escapeSlashes(data), nil
+}
+
+func encodeJSON(m Message) ([]byte, error) {
+	protocol, err := encodeProtocol(m.Tunnel.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	return marshal(jsonMessage{
 		Type: "SignalMessage" + typeSuffix, RequestID: m.RequestID, SessionID: m.SessionID,
 		SubscriptionID: m.SubscriptionID, TransactionID: m.TransactionID,
 		OverrideServiceHostEnabled: m.OverrideServiceHostEnabled, OverriddenReturnHost: m.OverriddenReturnHost,
 		OverriddenReturnPort: uint16(m.OverriddenReturnPort), ReturnHost: m.ReturnHost, ReturnPort: uint16(m.ReturnPort), //nolint:gosec // ports; the reader checks them
 		TunnelContext: jsonTunnel{
 			Type: "TunnelContext", ConfigurationHash: m.Tunnel.ConfigurationHash, CorrelationID: m.Tunnel.CorrelationID,
-			HasPayload: m.Tunnel.HasPayload, ProtocolContext: p,
+			HasPayload: m.Tunnel.HasPayload, ProtocolContext: protocol,
 		},
 	})
-	if err != nil {
-		return nil, fmt.Errorf("writing a signal as JSON: %w", err)
+}
+
+func encodeProtocol(c ProtocolContext) ([]byte, error) {
+	v := c.PasswordValidation
+	if v == nil {
+		return marshal(jsonConnect{Type: c.TypeName, TrafficProtocol: int(c.Traffic), ConnectionID: c.ConnectionID})
 	}
-	return data, nil
+	entries := make([]jsonEncrypted, 0, len(v.EncryptedData))
+	for _, d := range v.EncryptedData {
+		entries = append(entries, jsonEncrypted{
+			Type:          "EncryptedOnPremValidationData" + typeSuffix,
+			Ciphertext:    base64.StdEncoding.EncodeToString(d.Ciphertext),
+			KeyIdentifier: d.KeyIdentifier,
+		})
+	}
+	if c.Traffic != TrafficTrustedParty {
+		return marshal(jsonPassword{
+			Type: c.TypeName, TrafficProtocol: int(c.Traffic), Domain: v.Domain, EncryptedData: entries, UserPrincipalName: v.UserPrincipalName,
+		})
+	}
+	body, err := marshal(jsonTrustedBody{
+		TrafficProtocol: int(c.Traffic), Domain: v.Domain, UserPrincipalName: v.UserPrincipalName, EncryptedData: entries,
+	})
+	if err != nil {
+		return nil, err
+	}
+	trusted := jsonTrusted{Type: c.TypeName, TrafficProtocol: int(c.Traffic), BodyBytes: make([]uint16, 0, len(body))}
+	for _, b := range escapeSlashes(body) {
+		trusted.BodyBytes = append(trusted.BodyBytes, uint16(b))
+	}
+	return marshal(trusted)
+}
+
+// marshal writes JSON without escaping anything for HTML's sake.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
+
+// escapeSlashes writes slashes as the service's serializer does. In a document
+// they can only be inside of strings.
+func escapeSlashes(document []byte) []byte {
+	return bytes.ReplaceAll(document, []byte(`/`), []byte(`\/`))
 }
 
 // DecodeJSON reads a message. Unknown members are ignored, order does not
@@ -107,7 +169,13 @@ func DecodeJSON(data []byte) (Message, error) {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return Message{}, fmt.Errorf("reading a signal: %w", withoutContent(err))
 	}
-	protocol, err := j.TunnelContext.ProtocolContext.decode()
+	var p jsonProtocol
+	if inner := j.TunnelContext.ProtocolContext; len(inner) > 0 {
+		if err := json.Unmarshal(inner, &p); err != nil {
+			return Message{}, fmt.Errorf("reading a signal: %w", withoutContent(err))
+		}
+	}
+	protocol, err := p.decode()
 	if err != nil {
 		return Message{}, fmt.Errorf("reading a signal: %w", err)
 	}
@@ -146,7 +214,8 @@ func (p jsonProtocol) decode() (ProtocolContext, error) {
 			return c, fmt.Errorf("BodyBytes: %w", withoutContent(err))
 		}
 	}
-	if p.EncryptedData == nil {
+	// The number decides, not what else there is.
+	if p.EncryptedData == nil || (c.Traffic != TrafficPasswordValidation && c.Traffic != TrafficTrustedParty) {
 		return c, nil
 	}
 	c.PasswordValidation = &PasswordValidation{Domain: p.Domain, UserPrincipalName: p.UserPrincipalName}

@@ -4,6 +4,7 @@
 package signal
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ func TestJSONRoundTrip(t *testing.T) {
 		"a password validation": signalOf(passwordContext(2)),
 		"a connect":             signalOf(connectContext()),
 		"a body of bytes":       signalOf(trusted),
+		"slashes and signs":     signalOf(ProtocolContext{TypeName: `a/b\/c\\/d`, Traffic: TrafficPasswordValidation, PasswordValidation: &PasswordValidation{Domain: `<&>/"\`, EncryptedData: []EncryptedData{{Ciphertext: []byte{255}, KeyIdentifier: `/\`}}}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			data, err := EncodeJSON(*m)
@@ -31,6 +33,58 @@ func TestJSONRoundTrip(t *testing.T) {
 				t.Errorf("round trip (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestEncodeJSONOfTheService compares with the members, their order and the
+// spelling of protocol section 7.3.
+func TestEncodeJSONOfTheService(t *testing.T) {
+	v := &PasswordValidation{Domain: "CONTOSO", UserPrincipalName: "<user>@contoso.example",
+		EncryptedData: []EncryptedData{{Ciphertext: []byte{0xFF, 0xFF}, KeyIdentifier: "k_AB"}}}
+	head := `{"__type":"SignalMessage:#Microsoft.ApplicationProxy.Common.SignalingDataModel",` +
+		`"RequestId":"dff0f331-0000-4000-8000-b741343d6d00","SessionId":"00000000-0000-0000-0000-000000000000",` +
+		`"SubscriptionId":"6f5e4d3c-2b1a-4908-8716-253443526170","TransactionId":"41bf611b-0000-4000-8000-2be2477279f4",` +
+		`"OverrideServiceHostEnabled":true,"OverridenReturnHost":"proxy-1-pta-test.connector.his.msappproxy.net","OverridenReturnPort":443,` +
+		`"ReturnHost":"proxy-1-pta-test.connector.his.msappproxy.net","ReturnPort":10100,` +
+		`"TunnelContext":{"__type":"TunnelContext","ConfigurationHash":"-139793387","CorrelationId":"41bf611b-0000-4000-8000-2be2477279f4","HasPayload":false,` +
+		`"ProtocolContext":`
+	body := `{"TrafficProtocol":3,"Domain":"CONTOSO","UserPrincipalName":"<user>@contoso.example","EncryptedData":[` +
+		`{"__type":"EncryptedOnPremValidationData:#Microsoft.ApplicationProxy.Common.SignalingDataModel","Base64EncryptedData":"\/\/8=","KeyIdentifer":"k_AB"}]}`
+	numbers := strings.Join(strings.Fields(strings.Trim(fmt.Sprint([]byte(body)), "[]")), ",")
+	for name, tc := range map[string]struct {
+		protocol ProtocolContext
+		want     string
+	}{
+		"a password validation": {
+			ProtocolContext{TypeName: "PasswordValidationContext", Traffic: TrafficPasswordValidation, PasswordValidation: v},
+			`{"__type":"PasswordValidationContext","TrafficProtocol":2,"Domain":"CONTOSO","EncryptedData":[` +
+				`{"__type":"EncryptedOnPremValidationData:#Microsoft.ApplicationProxy.Common.SignalingDataModel","Base64EncryptedData":"\/\/8=","KeyIdentifer":"k_AB"}],` +
+				`"Password":"","UserPrincipalName":"<user>@contoso.example"}`,
+		},
+		"a body of bytes": {
+			ProtocolContext{Traffic: TrafficTrustedParty, PasswordValidation: v}, `{"TrafficProtocol":3,"BodyBytes":[` + numbers + `]}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := EncodeJSON(*signalOf(tc.protocol))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(head+tc.want+"}}", string(got)); diff != "" {
+				t.Errorf("document (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestTheNumberDecides: data beside the number of another traffic protocol is
+// no request to validate a password.
+func TestTheNumberDecides(t *testing.T) {
+	for number, want := range map[string]bool{"0": false, "1": false, "2": true, "3": true, "4": false, "5": false, "-1": false, "99": false} {
+		m, err := DecodeJSON([]byte(`{"TunnelContext":{"ProtocolContext":{"TrafficProtocol":` + number + `,"EncryptedData":[]}}}`))
+		if err != nil || (m.Tunnel.Protocol.PasswordValidation != nil) != want {
+			t.Errorf("number %s: request %+v, %v", number, m.Tunnel.Protocol.PasswordValidation, err)
+		}
 	}
 }
 
@@ -56,7 +110,7 @@ func TestDecodeJSONOfTheService(t *testing.T) {
 
 func TestDecodeJSONErrorsHoldNoContent(t *testing.T) {
 	for name, doc := range map[string]string{
-		"a wrong type":           `{"TunnelContext":{"ProtocolContext":{"Password":{"canary":1}}}}`,
+		"a wrong type":           `{"TunnelContext":{"ProtocolContext":{"Domain":{"canary":1}}}}`,
 		"a wrong type of text":   `{"ReturnPort":"canary"}`,
 		"no JSON":                `canary`,
 		"not base64":             `{"TunnelContext":{"ProtocolContext":{"TrafficProtocol":2,"EncryptedData":[{"Base64EncryptedData":"canary!"}]}}}`,
