@@ -70,6 +70,11 @@ func readEnvelope(root *nbfx.Element) (Envelope, error) {
 	}
 	if body == nil || len(body.Children) == 0 {
 		switch {
+		case env.Sequence != nil:
+			// It has a place in the sequence, whatever it means.
+			if env.Sequence.Last || env.Action == ActionLastMessage {
+				env.Kind, env.Sequence.Last = KindLastMessage, true
+			}
 		case env.Acknowledgement != nil:
 			env.Kind = KindAcknowledgement
 		case env.AckRequested != "":
@@ -125,7 +130,7 @@ func readSequence(e *nbfx.Element) (*Sequence, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("message number %d is below 1", n)
 	}
-	return &Sequence{Identifier: e.Child("Identifier").Text(), MessageNumber: n}, nil
+	return &Sequence{Identifier: e.Child("Identifier").Text(), MessageNumber: n, Last: e.Child("LastMessage") != nil}, nil
 }
 
 func readAcknowledgement(e *nbfx.Element) (*Acknowledgement, error) {
@@ -145,6 +150,15 @@ func readAcknowledgement(e *nbfx.Element) (*Acknowledgement, error) {
 				return nil, fmt.Errorf("acknowledgement range %d to %d is not a range", lower, upper)
 			}
 			a.Ranges = append(a.Ranges, Range{Lower: lower, Upper: upper})
+		case "Nack":
+			n, err := c.Int()
+			if err != nil {
+				return nil, err
+			}
+			if n < 1 {
+				return nil, fmt.Errorf("message number %d is below 1", n)
+			}
+			a.Nacks = append(a.Nacks, n)
 		case "BufferRemaining":
 			n, err := c.Int()
 			if err != nil {

@@ -39,6 +39,8 @@ var (
 	sRange           = nbfx.Static("AcknowledgementRange")
 	sLower           = nbfx.Static("Lower")
 	sUpper           = nbfx.Static("Upper")
+	sNack            = nbfx.Static("Nack")
+	sLastMessage     = nbfx.Static("LastMessage")
 	sBufferRemaining = nbfx.Static("BufferRemaining")
 	sNetRM           = nbfx.Static("http://schemas.microsoft.com/ws/2006/05/rm")
 	sCreate          = nbfx.Static("CreateSequence")
@@ -69,6 +71,7 @@ var actions = map[Kind]nbfx.String{
 	KindAcknowledgement:        nbfx.Static(rmNamespace + "/SequenceAcknowledgement"),
 	KindAckRequested:           nbfx.Static(rmNamespace + "/AckRequested"),
 	KindTerminateSequence:      nbfx.Static(rmNamespace + "/TerminateSequence"),
+	KindLastMessage:            nbfx.Static(ActionLastMessage),
 }
 
 // Encoder writes the envelopes of one direction of one bridged connection. It
@@ -126,6 +129,8 @@ func (env *Envelope) check() error {
 		missing = env.AckRequested == ""
 	case KindTerminateSequence:
 		missing = env.TerminateSequence == ""
+	case KindLastMessage:
+		missing = env.Sequence == nil || !env.Sequence.Last
 	case KindPing:
 	case KindUnknown:
 		return fmt.Errorf("its kind is not set")
@@ -156,6 +161,10 @@ func writeHeader(w *nbfx.Writer, env Envelope) {
 		w.Start("r", sMessageNumber)
 		w.Int(env.Sequence.MessageNumber)
 		w.End()
+		if env.Sequence.Last {
+			w.Start("r", sLastMessage)
+			w.End()
+		}
 		w.End()
 	}
 	if env.Acknowledgement != nil {
@@ -232,6 +241,11 @@ func writeAcknowledgement(w *nbfx.Writer, a *Acknowledgement) {
 		w.AttributeEnd()
 		w.End()
 	}
+	for _, n := range a.Nacks {
+		w.Start("r", sNack)
+		w.Int(n)
+		w.End()
+	}
 	if a.BufferRemaining >= 0 {
 		w.Start("netrm", sBufferRemaining)
 		w.Namespace("netrm", sNetRM)
@@ -275,7 +289,7 @@ func writeBody(w *nbfx.Writer, env Envelope) {
 		w.Namespace("", sRM)
 		identifier(w, "", sIdentifier, env.TerminateSequence)
 		w.End()
-	case KindAcknowledgement, KindAckRequested, KindUnknown:
+	case KindAcknowledgement, KindAckRequested, KindLastMessage, KindUnknown:
 		// Nothing in the body: the header says it all.
 	}
 }

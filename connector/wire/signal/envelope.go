@@ -22,6 +22,9 @@ const (
 	KindAcknowledgement
 	KindAckRequested
 	KindTerminateSequence
+	// KindLastMessage ends a sequence and carries nothing: its Sequence says that
+	// it is the last.
+	KindLastMessage
 )
 
 // Envelope is one message of a bridged connection. Identifiers are text; those
@@ -55,6 +58,8 @@ type Envelope struct {
 type Sequence struct {
 	Identifier    string
 	MessageNumber int64
+	// Last says that no message of the sequence has a higher number.
+	Last bool
 }
 
 // CreateSequence asks for a sequence and offers one in return.
@@ -74,6 +79,8 @@ type CreateSequenceResponse struct {
 type Acknowledgement struct {
 	Identifier string
 	Ranges     []Range
+	// Nacks are messages that the receiver misses and wants again at once.
+	Nacks []int64
 	// BufferRemaining is how many more messages the receiver has room for; -1 if
 	// it did not say.
 	BufferRemaining int64
@@ -89,9 +96,21 @@ type Fault struct {
 	Sequence string
 }
 
-// SubcodeUnknownSequence is the fault for an identifier that names no known
-// sequence.
-const SubcodeUnknownSequence = "UnknownSequence"
+// Subcodes of the faults of reliable messaging (WS-ReliableMessaging, February
+// 2005, section 4).
+const (
+	// SubcodeUnknownSequence is for an identifier that names no known sequence.
+	SubcodeUnknownSequence = "UnknownSequence"
+	// SubcodeSequenceTerminated is for a sequence that ended before its time.
+	SubcodeSequenceTerminated = "SequenceTerminated"
+	// SubcodeInvalidAcknowledgement is for an acknowledgement of what was never
+	// sent.
+	SubcodeInvalidAcknowledgement = "InvalidAcknowledgement"
+	// SubcodeLastMessageNumberExceeded is for a message after the last one.
+	SubcodeLastMessageNumberExceeded = "LastMessageNumberExceeded"
+	// SubcodeCreateSequenceRefused is for a sequence that is not granted.
+	SubcodeCreateSequenceRefused = "CreateSequenceRefused"
+)
 
 // Actions of the envelopes that the protocol names.
 const (
@@ -101,6 +120,7 @@ const (
 	ActionFault          = "http://www.w3.org/2005/08/addressing/soap/fault"
 	ActionPing           = "Ping"
 	ActionCreateSequence = rmNamespace + "/CreateSequence"
+	ActionLastMessage    = rmNamespace + "/LastMessage"
 
 	// AnonymousAddress is the address of answers: back where the request came from.
 	AnonymousAddress = "http://www.w3.org/2005/08/addressing/anonymous"

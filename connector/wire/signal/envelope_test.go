@@ -204,6 +204,24 @@ func TestFaults(t *testing.T) {
 			Kind: KindAcknowledgement, Action: rmNamespace + "/SequenceAcknowledgement", To: anonymous,
 			Acknowledgement: &Acknowledgement{Identifier: "not-a-guid", Ranges: []Range{{1, 3}, {5, 500}}, BufferRemaining: -1},
 		},
+		"a message that is missed": {
+			Kind: KindAcknowledgement, Action: rmNamespace + "/SequenceAcknowledgement", To: anonymous,
+			Acknowledgement: &Acknowledgement{Identifier: granted, Ranges: []Range{{1, 3}, {6, 6}}, Nacks: []int64{4, 5}, BufferRemaining: 7},
+		},
+		"the last message of a sequence": {
+			Kind: KindLastMessage, Action: ActionLastMessage, To: anonymous, AckRequested: offered,
+			Sequence: &Sequence{Identifier: offered, MessageNumber: 2, Last: true},
+		},
+		"a response that is the last message and acknowledges": {
+			Kind: KindResponse, Action: ActionResponse, RelatesTo: m2, To: anonymous,
+			Sequence:        &Sequence{Identifier: offered, MessageNumber: 300, Last: true},
+			Acknowledgement: &Acknowledgement{Identifier: granted, Ranges: []Range{{1, 300}}, BufferRemaining: 8},
+			Response:        &Response{ConnectorID: vectors.Connector},
+		},
+		"a sequence that is refused": {
+			Kind: KindFault, Action: ActionFault, RelatesTo: m1, To: anonymous,
+			Fault: &Fault{Code: "Receiver", Subcode: SubcodeCreateSequenceRefused, Reason: "no"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			content, err := NewEncoder().Encode(env)
@@ -222,7 +240,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestEncodeRefusesAnIncompleteEnvelope(t *testing.T) {
-	for kind := KindUnknown; kind <= KindTerminateSequence; kind++ {
+	for kind := KindUnknown; kind <= KindLastMessage; kind++ {
 		_, err := NewEncoder().Encode(Envelope{Kind: kind})
 		if kind != KindPing && err == nil {
 			t.Errorf("kind %d without its member was written", kind)
@@ -262,6 +280,18 @@ func FuzzDecode(f *testing.F) {
 	}
 	first := contentOf(f, vectors.Bytes("signal-connect"))
 	f.Add(first, append([]byte{0}, first[2+602:]...))
+	for _, env := range []Envelope{
+		{Kind: KindLastMessage, Sequence: &Sequence{Identifier: offered, MessageNumber: 2, Last: true}},
+		{Kind: KindTerminateSequence, TerminateSequence: granted},
+		{Kind: KindAcknowledgement, Acknowledgement: &Acknowledgement{Identifier: granted, Ranges: []Range{{1, 3}, {5, 7}}, Nacks: []int64{4}, BufferRemaining: 7}},
+		{Kind: KindFault, Fault: &Fault{Subcode: SubcodeUnknownSequence, Sequence: granted}},
+	} {
+		content, err := NewEncoder().Encode(env)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content, content)
+	}
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		dec := NewDecoder()
 		env, err := dec.Decode(first)
