@@ -12,6 +12,7 @@
 //	relay      how cloud and connector meet at a relay instance
 //	framing    records of the bridged stream
 //	signal     envelopes, requests and verdicts on that stream
+//	reliable   what both ends of a reliable endpoint do with envelopes
 //	nbfx       the binary XML below relay and signal
 //	guid       identifiers in both their byte orders
 //
