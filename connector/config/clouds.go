@@ -27,6 +27,15 @@ type Endpoints struct {
 	BootstrapURL    string // bootstrap.Path is appended
 	ServiceSuffixes []string
 	RelaySuffixes   []string
+	LoginHosts      []string // where tokens come from; may hold *.example
+	RevocationHosts []string // of the authorities of the service's certificates, HTTP
+}
+
+// revocationHosts are documented for the public cloud (protocol 1.1). That the
+// other clouds use the same authorities is inferred.
+var revocationHosts = []string{
+	"crl.microsoft.com", "crl3.digicert.com", "crl4.digicert.com", "mscrl.microsoft.com",
+	"ocsp.digicert.com", "ocsp.msocsp.com", "www.d-trust.net", "www.microsoft.com",
 }
 
 // CloudEndpoints returns the endpoints of a cloud, with TenantPlaceholder in
@@ -40,6 +49,8 @@ func CloudEndpoints(cloud Cloud) (Endpoints, error) {
 			BootstrapURL:    "https://{tenantID}.pta.bootstrap.his.msappproxy.net",
 			ServiceSuffixes: []string{".msappproxy.net"},
 			RelaySuffixes:   []string{".servicebus.windows.net"},
+			LoginHosts:      []string{"login.microsoftonline.com", "login.windows.net", "secure.aadcdn.microsoftonline-p.com"},
+			RevocationHosts: revocationHosts,
 		}, nil
 	case AzureUSGovernment:
 		// The suffixes are documented. The two hosts are inferred from those of
@@ -49,6 +60,8 @@ func CloudEndpoints(cloud Cloud) (Endpoints, error) {
 			BootstrapURL:    "https://{tenantID}.pta.bootstrap.his.msappproxy.us",
 			ServiceSuffixes: []string{".msappproxy.us"},
 			RelaySuffixes:   []string{".servicebus.usgovcloudapi.net"},
+			LoginHosts:      []string{"*.microsoftonline.us", "login.windows.us"},
+			RevocationHosts: revocationHosts,
 		}, nil
 	default:
 		return Endpoints{}, fmt.Errorf("the endpoints of cloud %.48q are not known: use %s, %s, or give them yourself", string(cloud), AzurePublic, AzureUSGovernment)

@@ -12,13 +12,8 @@ import (
 	"strings"
 )
 
-// The ports to which responses may go: the one of today, and the range that
-// signals still name beside it.
-const (
-	httpsPort         = 443
-	firstResponsePort = 10100
-	lastResponsePort  = 10120
-)
+// responsePorts are those that signals still name beside 443.
+var responsePorts = PortRange{PortResponseFirst, PortResponseLast}
 
 // AllowReturnHost decides whether a response may go to a host and port that a
 // signal named. An error means: drop the signal, it may be forged. The host must
@@ -28,7 +23,7 @@ func (s Service) AllowReturnHost(host string, port int) error {
 	if err := under(host, s.ServiceSuffixes, "service.serviceSuffixes"); err != nil {
 		return err
 	}
-	if port != httpsPort && (port < firstResponsePort || port > lastResponsePort) {
+	if port != PortHTTPS && !responsePorts.Contains(port) {
 		return fmt.Errorf("port %d is not one for responses: 443 and 10100 to 10120 are", port)
 	}
 	return nil
