@@ -321,10 +321,14 @@ func TestTheStatusDocument(t *testing.T) {
 	data, err := json.MarshalIndent(Status{
 		ConnectorID: "0c1d2e3f-4a5b-4c7d-8e9f-a0b1c2d3e4f5", TenantID: "6f5e4d3c-2b1a-4908-8716-253443526170", Version: "v0.1.0",
 		MachineName: "corp-0.passthrough", ConfigDigest: Digest(nil), Ready: true, Reason: ReasonServing, Message: "Two links are attached.",
-		Certificate: CertificateStatus{Thumbprint: "0123456789ABCDEF0123456789ABCDEF01234567", NotAfter: at},
-		Bootstrap:   BootstrapStatus{LastSuccess: &at, LastError: "e", ConsecutiveFailures: 1, ConnectorState: "Ok", ServiceMessage: "m"},
-		Links:       []LinkStatus{{Endpoint: "his-nam1-test1.servicebus.test/path", State: LinkAttached, Since: at, LastError: "e"}},
-		Validator:   ValidatorStatus{Method: MethodLDAP, State: ValidatorProven, Message: "m", LastCheck: &at},
+		Certificate: CertificateStatus{
+			Thumbprint: "0123456789ABCDEF0123456789ABCDEF01234567", NotAfter: at,
+			PreviousThumbprints: []string{"89ABCDEF0123456789ABCDEF0123456789ABCDEF"}, LastError: "e",
+		},
+		BootstrapThumbprint: "0123456789ABCDEF0123456789ABCDEF01234567",
+		Bootstrap:           BootstrapStatus{LastSuccess: &at, LastError: "e", ConsecutiveFailures: 1, ConnectorState: "Ok", ServiceMessage: "m", Triggers: "t"},
+		Links:               []LinkStatus{{Endpoint: "his-nam1-test1.servicebus.test/path", State: LinkAttached, Since: at, LastError: "e"}},
+		Validator:           ValidatorStatus{Method: MethodLDAP, State: ValidatorProven, Message: "m", LastCheck: &at},
 	}, "", "  ")
 	if err != nil {
 		t.Fatal(err)

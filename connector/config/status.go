@@ -14,8 +14,12 @@ const (
 	ReasonServing = "Serving"
 	// ReasonStarting: nothing has failed yet, not everything has happened yet.
 	ReasonStarting = "Starting"
-	// ReasonBootstrapFailing: the service has not answered a bootstrap.
+	// ReasonBootstrapFailing: the service has not answered a bootstrap, or not for
+	// so long that the connector has stopped listening, as the service demands.
 	ReasonBootstrapFailing = "BootstrapFailing"
+	// ReasonTLSInspected: something between the connector and the service answers
+	// with a certificate that is not the service's.
+	ReasonTLSInspected = "TLSInspected"
 	// ReasonNoLink: no signalling link is attached.
 	ReasonNoLink = "NoLink"
 	// ReasonValidatorFailing: the validator could not be proven, for example
@@ -60,15 +64,25 @@ type Status struct {
 	Reason       string            `json:"reason"`  // a Reason constant
 	Message      string            `json:"message"` // for a person
 	Certificate  CertificateStatus `json:"certificate"`
-	Bootstrap    BootstrapStatus   `json:"bootstrap"`
-	Links        []LinkStatus      `json:"links"`
-	Validator    ValidatorStatus   `json:"validator"`
+	// BootstrapThumbprint is the thumbprint of the certificate that carried the
+	// last successful bootstrap; empty before the first. Once it is that of the
+	// newest certificate, the service has taken the newest one over.
+	BootstrapThumbprint string          `json:"bootstrapThumbprint,omitempty"`
+	Bootstrap           BootstrapStatus `json:"bootstrap"`
+	Links               []LinkStatus    `json:"links"`
+	Validator           ValidatorStatus `json:"validator"`
 }
 
 // CertificateStatus is the identity in use.
 type CertificateStatus struct {
 	Thumbprint string    `json:"thumbprint"` // SHA-1, upper-case hex, as the portal shows
 	NotAfter   time.Time `json:"notAfter"`
+	// PreviousThumbprints are those of the certificates before it whose keys are
+	// still held to decrypt, newest first.
+	PreviousThumbprints []string `json:"previousThumbprints,omitempty"`
+	// LastError says why the identity's files cannot be read. The identity in
+	// memory stays in use.
+	LastError string `json:"lastError,omitempty"`
 }
 
 // BootstrapStatus is how the last bootstraps went.
@@ -76,8 +90,15 @@ type BootstrapStatus struct {
 	LastSuccess         *time.Time `json:"lastSuccess,omitempty"`
 	LastError           string     `json:"lastError,omitempty"` // empty after a success
 	ConsecutiveFailures int        `json:"consecutiveFailures"`
-	ConnectorState      string     `json:"connectorState,omitempty"` // as the service sent it
-	ServiceMessage      string     `json:"serviceMessage,omitempty"` // as the service sent it
+	// ConnectorState is what the service sent, bounded and printable: one of the
+	// states of protocol section 4.3 or a newer one.
+	ConnectorState string `json:"connectorState,omitempty"`
+	// ServiceMessage is the service's text for the administrator, bounded and
+	// printable.
+	ServiceMessage string `json:"serviceMessage,omitempty"`
+	// Triggers are commands that the service sent. They are reported and not
+	// obeyed: their form is not public.
+	Triggers string `json:"triggers,omitempty"`
 }
 
 // LinkStatus is one signalling endpoint.

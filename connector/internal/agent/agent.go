@@ -33,6 +33,10 @@ const protocolVersion = "1.5.3437.0"
 
 const (
 	reloadInterval = 10 * time.Second
+	// reloadRetry is how soon files are read again that are being swapped, and
+	// reloadTolerance how long that may take before it is called a fault.
+	reloadRetry     = 500 * time.Millisecond
+	reloadTolerance = 30 * time.Second
 	// rendezvousPerValidation: a rendezvous is held open for a while after its
 	// validation has ended.
 	rendezvousPerValidation = 2
@@ -58,6 +62,8 @@ type agent struct {
 	ldap     *validation.LDAP
 	handler  *rendezvous.Handler
 	listener *signalling.Listener
+	loop     *bootstrapping.Loop
+	foreign  foreign
 	settings atomic.Pointer[rendezvous.Settings]
 	// distrusted latches when the validator has accepted a random credential:
 	// nothing it says counts from then on, not even for requests that are held.
@@ -65,6 +71,12 @@ type agent struct {
 	// skipped is the number of endpoints that the last bootstrap named and this
 	// version does not speak. Only the bootstrap loop uses it.
 	skipped int
+	// calling is the certificate that the bootstrap that is under way began with,
+	// and maxFailed how often the service lets bootstraps fail in a row; 0: without
+	// end. Only the bootstrap loop uses them.
+	calling   string
+	maxFailed int
+	said      health.Said // what the service said last
 
 	mu       sync.Mutex // protects attached
 	attached map[string]bool
@@ -132,7 +144,7 @@ func build(opts Options) (*agent, error) {
 			return cl.dialRelay(ctx, host, subprotocolAccept)
 		},
 		Client: cl.service, ProxyClient: cl.proxy, Settings: func() rendezvous.Settings { return *a.settings.Load() },
-		Observer: counted{a.metrics}, Log: opts.Log.WithName("rendezvous"),
+		Observer: counted{a.metrics, &a.foreign, opts.Log.WithName("rendezvous")}, Log: opts.Log.WithName("rendezvous"),
 		MaxConcurrent: rendezvousPerValidation * c.Validation.MaxConcurrent,
 	})
 	a.listener = signalling.New(signalling.Options{
@@ -140,6 +152,10 @@ func build(opts Options) (*agent, error) {
 			return cl.dialRelay(ctx, host, subprotocolListener)
 		},
 		Handle: a.handler.Handle, Notify: a.linkChanged, Log: opts.Log.WithName("signalling"),
+	})
+	a.loop = bootstrapping.New(bootstrapping.Options{
+		URL: c.Service.BootstrapURL, Allow: c.Service.AllowServiceURL, Client: cl.bootstrap,
+		Request: a.bootstrapRequest, Observe: a.bootstrapped, Log: opts.Log.WithName("bootstrap"),
 	})
 	return a, nil
 }
@@ -153,7 +169,7 @@ func (a *agent) serve(ctx context.Context, failed <-chan error) error {
 	tasks.Go(func() { a.reload(ctx) })
 	tasks.Go(func() {
 		if a.proveFirst(serving) {
-			tasks.Go(func() { a.bootstrap(serving) })
+			tasks.Go(func() { a.loop.Run(serving) })
 			a.keepProving(serving)
 		}
 		stopServing()
@@ -198,32 +214,45 @@ func (a *agent) stop() {
 
 // reload follows the identity's files.
 func (a *agent) reload(ctx context.Context) {
-	ticker := time.NewTicker(reloadInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	var failing time.Time // since when the files cannot be used; zero if they can
+	for pause := reloadInterval; wait(ctx, pause); {
 		changed, err := a.identity.Reload()
-		if err != nil {
-			a.opts.Log.Error(err, "Reading the connector's identity again failed; the one in memory stays in use")
+		if changed {
+			a.renewed()
+		}
+		a.showIdentity() // earlier keys come and go without a new certificate
+		pause = reloadInterval
+		switch {
+		case err == nil:
+			failing = time.Time{}
+			a.tracker.IdentityFiles(nil)
+			continue
+		case failing.IsZero():
+			failing = time.Now()
+		}
+		if time.Since(failing) < reloadTolerance { // files are being swapped
+			a.opts.Log.V(1).Info("The connector's identity cannot be read just now", "why", err.Error())
+			pause = reloadRetry
 			continue
 		}
-		if changed {
-			a.showIdentity()
-			// Connections that were opened with the old certificate must not be
-			// used for what is sent from now on.
-			a.clients.service.CloseIdleConnections()
-			a.opts.Log.Info("The connector has a new certificate", "thumbprint", a.identity.Identity().Thumbprint, "notAfter", a.identity.Identity().NotAfter)
-		}
+		a.tracker.IdentityFiles(err)
+		a.opts.Log.Error(err, "Reading the connector's identity again failed; the one in memory stays in use")
 	}
+}
+
+// renewed takes a new certificate into use: everything sent from now on goes
+// over connections that were made with it, and the service is shown it soon, so
+// that the overlap can end.
+func (a *agent) renewed() {
+	id := a.identity.Identity()
+	a.clients.renew()
+	a.loop.Soon()
+	a.opts.Log.Info("The connector has a new certificate", "thumbprint", id.Thumbprint, "notAfter", id.NotAfter)
 }
 
 func (a *agent) showIdentity() {
 	id := a.identity.Identity()
-	a.tracker.Identity(id.ConnectorID, id.Thumbprint, id.NotAfter)
+	a.tracker.Identity(id.ConnectorID, id.Thumbprint, id.NotAfter, a.identity.Previous())
 	a.metrics.CertificateNotAfter(id.NotAfter)
 }
 
@@ -233,16 +262,11 @@ func (a *agent) linkChanged(endpoint string, linkState signalling.State, err err
 	defer a.mu.Unlock()
 	if linkState == signalling.Attached {
 		a.attached[endpoint] = true
+		if a.tracker.Status(time.Now()).Bootstrap.ConsecutiveFailures > 0 {
+			a.loop.Soon() // the network is back; the strategy may still wait for an hour
+		}
 	} else {
 		delete(a.attached, endpoint)
 	}
 	a.metrics.LinksAttached(len(a.attached))
-}
-
-// bootstrap calls the service and acts on its answers until ctx ends.
-func (a *agent) bootstrap(ctx context.Context) {
-	bootstrapping.New(bootstrapping.Options{
-		URL: a.opts.Config.Service.BootstrapURL + bootstrap.Path, Client: a.clients.service,
-		Request: a.bootstrapRequest, Observe: a.bootstrapped,
-	}).Run(ctx)
 }

@@ -6,6 +6,7 @@ package agent
 import (
 	"time"
 
+	"github.com/passthrough-dev/connector-operator/connector/internal/health"
 	"github.com/passthrough-dev/connector-operator/connector/internal/rendezvous"
 	"github.com/passthrough-dev/connector-operator/connector/internal/signalling"
 	"github.com/passthrough-dev/connector-operator/connector/wire/bootstrap"
@@ -17,6 +18,7 @@ import (
 // on: the service shows the machine's name and nothing else of them.
 func (a *agent) bootstrapRequest() bootstrap.Request {
 	id := a.identity.Identity()
+	a.calling = id.Thumbprint
 	return bootstrap.Request{
 		TenantID: id.TenantID, ConnectorID: id.ConnectorID, AgentVersion: protocolVersion,
 		System: trust.SystemSettings{
@@ -31,16 +33,53 @@ func (a *agent) bootstrapRequest() bootstrap.Request {
 func (a *agent) bootstrapped(response *bootstrap.Response, failures int, err error) {
 	a.metrics.Bootstrap(err == nil)
 	if err != nil {
-		a.opts.Log.Error(err, "Bootstrap failed", "failuresInARow", failures)
-		a.tracker.BootstrapFailed(failures, err)
+		a.bootstrapFailed(failures, err)
 		return
 	}
-	a.tracker.Bootstrapped(time.Now(), response.ConnectorState, response.ServiceMessage)
-	if response.ConnectorState != bootstrap.StateOk || response.ServiceMessage != "" {
-		a.opts.Log.Info("The service has a message", "connectorState", response.ConnectorState, "serviceMessage", response.ServiceMessage)
+	now := time.Now()
+	carrier := a.carrier(now)
+	said := a.tracker.Bootstrapped(now, carrier, health.Said{
+		State: response.ConnectorState, Message: response.ServiceMessage, Triggers: response.Triggers,
+	})
+	a.metrics.LastBootstrap(now)
+	a.metrics.ServiceState(response.ConnectorState)
+	if said != a.said {
+		a.said = said
+		a.opts.Log.Info("What the service says has changed", "connectorState", said.State, "serviceMessage", said.Message, "ignoredTriggers", said.Triggers)
 	}
+	a.maxFailed = response.MaxFailedRequests
 	a.settings.Store(settingsOf(*response))
+	if len(response.Endpoints) == 0 {
+		// None is not the same as none that is available: the links serve on.
+		a.opts.Log.Info("The service named no endpoints; the present links stay")
+		return
+	}
 	a.listener.SetEndpoints(a.endpointsOf(response))
+}
+
+// carrier is the certificate that carried the bootstrap that has just succeeded.
+// Each is made over a connection of its own, so that it is known unless the
+// certificate was replaced meanwhile: then it is "", and the next one comes soon.
+func (a *agent) carrier(now time.Time) string {
+	id := a.identity.Identity()
+	if id.Thumbprint != a.calling {
+		a.loop.Soon()
+		return ""
+	}
+	a.identity.Proven(id.Thumbprint, now)
+	return id.Thumbprint
+}
+
+// bootstrapFailed stops listening when the service's limit of failures in a row
+// is reached. The calls go on, and the first that succeeds ends that.
+func (a *agent) bootstrapFailed(failures int, err error) {
+	a.opts.Log.Error(err, "Bootstrap failed", "failuresInARow", failures)
+	a.tracker.BootstrapFailed(failures, err)
+	if a.maxFailed > 0 && failures >= a.maxFailed {
+		a.tracker.GaveUp()
+		a.listener.SetEndpoints(nil)
+		a.opts.Log.Info("Bootstraps have failed as often as the service allows: listening ends until one succeeds", "failuresInARow", failures)
+	}
 }
 
 // endpointsOf are the endpoints to listen on: available, plain, and under a

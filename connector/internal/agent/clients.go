@@ -34,14 +34,19 @@ const (
 	connectionsToOneHost = 200
 )
 
-// clients are the two ways to the cloud: with the connector's certificate to
-// the service's own hosts, without it to the relay.
+// clients are the ways to the cloud: with the connector's certificate to the
+// service's own hosts, without it to the relay.
 type clients struct {
 	service *http.Client
+	// bootstrap makes a connection for each call, so that it is known which
+	// certificate the service was shown.
+	bootstrap *http.Client
 	// proxy fetches requests: with the certificate, and with connections that
 	// are not service's, whose number at one host is bounded.
 	proxy *http.Client
 	relay *http.Client
+	// rotating is the transport of service.
+	rotating *rotating
 }
 
 func newClients(service config.Service, id *identity.Store) (*clients, error) {
@@ -71,10 +76,16 @@ func newClients(service config.Service, id *identity.Store) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
+	once := withCertificate.Clone()
+	once.DisableKeepAlives = true
+	pooled := &rotating{}
+	pooled.current.Store(withCertificate)
 	return &clients{
-		service: &http.Client{Transport: withCertificate, CheckRedirect: refuseRedirects},
-		proxy:   &http.Client{Transport: fetching, CheckRedirect: refuseRedirects},
-		relay:   &http.Client{Transport: without, CheckRedirect: refuseRedirects},
+		service:   &http.Client{Transport: pooled, CheckRedirect: refuseRedirects},
+		bootstrap: &http.Client{Transport: once, CheckRedirect: refuseRedirects},
+		proxy:     &http.Client{Transport: fetching, CheckRedirect: refuseRedirects},
+		relay:     &http.Client{Transport: without, CheckRedirect: refuseRedirects},
+		rotating:  pooled,
 	}, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
+
 	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/connector/internal/metrics"
 	"github.com/passthrough-dev/connector-operator/connector/internal/rendezvous"
@@ -54,7 +56,11 @@ func (l limited) Validate(ctx context.Context, upn, domain string, password *sec
 }
 
 // counted gives rendezvous the metrics in the form it asks for.
-type counted struct{ m *metrics.Metrics }
+type counted struct {
+	m       *metrics.Metrics
+	foreign *foreign
+	log     logr.Logger
+}
 
 // SignIn implements rendezvous.Observer.
 func (c counted) SignIn(answer rendezvous.Answer, reason string, total, validated time.Duration, delivered bool) {
@@ -68,7 +74,14 @@ func (c counted) SignIn(answer rendezvous.Answer, reason string, total, validate
 func (c counted) Dropped(reason rendezvous.DropReason) { c.m.Dropped(string(reason)) }
 
 // ForeignKeys implements rendezvous.Observer.
-func (c counted) ForeignKeys(n int) { c.m.ForeignKeys(n) }
+func (c counted) ForeignKeys(identifiers []string) {
+	now := time.Now()
+	for _, id := range c.foreign.note(identifiers, now) {
+		c.log.Info("Requests are encrypted for another connector that was not seen before; make sure that it is one of yours", "connectorID", id)
+	}
+	connectors, certificates := c.foreign.count(now)
+	c.m.ForeignKeys(len(identifiers), connectors, certificates)
+}
 
 // InFlight implements rendezvous.Observer.
 func (c counted) InFlight(delta int) { c.m.Rendezvous(delta) }

@@ -25,9 +25,9 @@ var (
 
 // life are events in the order in which a connector has them.
 func serving(tr *Tracker) {
-	tr.Identity("id", "AB", now.Add(time.Hour))
+	tr.Identity("id", "AB", now.Add(time.Hour), nil)
 	tr.ValidatorProven(now)
-	tr.Bootstrapped(now, "Ok", "")
+	tr.Bootstrapped(now, "AB", Said{State: "Ok"})
 	tr.Link("ns/path", config.LinkConnecting, now, nil)
 	tr.Link("ns/path", config.LinkAttached, now, nil)
 }
@@ -42,6 +42,20 @@ func TestReadinessThroughALife(t *testing.T) {
 		"everything happened":        {serving, config.ReasonServing},
 		"the directory is not there": {func(tr *Tracker) { tr.ValidatorFailing(now, errDir) }, config.ReasonValidatorFailing},
 		"bootstrap never worked":     {func(tr *Tracker) { tr.ValidatorProven(now); tr.BootstrapFailed(3, errDir) }, config.ReasonBootstrapFailing},
+		"TLS is inspected from the start": {func(tr *Tracker) {
+			tr.ValidatorProven(now)
+			tr.Inspected("exempt the hosts")
+			tr.BootstrapFailed(1, errDir)
+		}, config.ReasonTLSInspected},
+		"TLS is inspected later": {func(tr *Tracker) { serving(tr); tr.Inspected("exempt the hosts") }, config.ReasonServing},
+		"and the links are lost": {func(tr *Tracker) {
+			serving(tr)
+			tr.Inspected("exempt")
+			tr.Link("ns/path", config.LinkWaiting, now, errDir)
+		}, config.ReasonTLSInspected},
+		"TLS is inspected no more":   {func(tr *Tracker) { tr.Inspected("exempt the hosts"); serving(tr) }, config.ReasonServing},
+		"too many bootstraps failed": {func(tr *Tracker) { serving(tr); tr.BootstrapFailed(144, errDir); tr.GaveUp() }, config.ReasonBootstrapFailing},
+		"and one works again":        {func(tr *Tracker) { tr.BootstrapFailed(144, errDir); tr.GaveUp(); serving(tr) }, config.ReasonServing},
 		"bootstrap fails now":        {func(tr *Tracker) { serving(tr); tr.BootstrapFailed(1, errDir) }, config.ReasonServing},
 		"one failed check":           {func(tr *Tracker) { serving(tr); tr.ValidatorFailing(now, errDir) }, config.ReasonServing},
 		"two failed checks":          {func(tr *Tracker) { serving(tr); tr.ValidatorFailing(now, errDir); tr.ValidatorFailing(now, errDir) }, config.ReasonValidatorFailing},
@@ -59,7 +73,7 @@ func TestReadinessThroughALife(t *testing.T) {
 		}, config.ReasonNoLink},
 		"one link of two":                {func(tr *Tracker) { serving(tr); tr.Link("ns2/path", config.LinkWaiting, now, errDir) }, config.ReasonServing},
 		"an endpoint is taken away":      {func(tr *Tracker) { serving(tr); tr.Link("ns/path", config.LinkClosed, now, nil) }, config.ReasonStarting},
-		"the certificate has ended":      {func(tr *Tracker) { serving(tr); tr.Identity("id", "AB", now.Add(-time.Second)) }, config.ReasonCertificateExpired},
+		"the certificate has ended":      {func(tr *Tracker) { serving(tr); tr.Identity("id", "AB", now.Add(-time.Second), nil) }, config.ReasonCertificateExpired},
 		"stopping":                       {func(tr *Tracker) { serving(tr); tr.Stopping() }, config.ReasonStopping},
 		"a validator that accepts all":   {func(tr *Tracker) { serving(tr); tr.ValidatorAcceptsAnything(now, errDir) }, config.ReasonValidatorAcceptsAnything},
 		"it stays so after a good check": {func(tr *Tracker) { tr.ValidatorAcceptsAnything(now, errDir); serving(tr) }, config.ReasonValidatorAcceptsAnything},
@@ -81,6 +95,24 @@ func TestReadinessThroughALife(t *testing.T) {
 	}
 }
 
+func TestTextOfOthersIsMadeFit(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                               "",
+		"plain":                          "plain",
+		" two\r\n lines\t":               "two lines",
+		"a\x00b\x1b[2J\x7f":              "ab[2J",
+		"\u202etxet\u2066 \u200bhidden":  "txet hidden",
+		"broken \xff\xfe utf":            "broken utf",
+		"ünïcödé stays":                  "ünïcödé stays",
+		strings.Repeat("é", 20):          strings.Repeat("é", 14) + "...",
+		strings.Repeat("\n", 1000) + "x": "",
+	} {
+		if got := line(in, 32); got != want {
+			t.Errorf("line(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	c := config.Config{TenantID: "t", MachineName: "m", Digest: "d", Validation: config.Validation{Method: "LDAP"}}
 	tr := New(c, "v1")
@@ -98,9 +130,10 @@ func TestPages(t *testing.T) {
 		t.Errorf("/readyz is %d %q while starting", code, body)
 	}
 	later := time.Now().Add(time.Hour)
-	tr.Identity("id", "AB", later)
+	tr.Identity("id", "AB", later, []string{"CD"})
 	tr.ValidatorProven(now)
-	tr.Bootstrapped(now, "UpdateRequired", "please")
+	tr.Bootstrapped(now, "AB", Said{State: "UpdateRequired", Message: "please\n\x1b[31m\u202eupdate"})
+	tr.Bootstrapped(now, "", Said{State: "UpdateRequired", Message: "please\n\x1b[31m\u202eupdate", Triggers: strings.Repeat("x", 5000)})
 	tr.Link("b", config.LinkAttached, now, nil)
 	tr.Link("a", config.LinkWaiting, now, errDir)
 	if code, body := get("/readyz"); code != 200 || !strings.HasPrefix(body, "Serving: ") {
@@ -117,8 +150,11 @@ func TestPages(t *testing.T) {
 	want := config.Status{
 		ConnectorID: "id", TenantID: "t", Version: "v1", MachineName: "m", ConfigDigest: "d", Ready: true,
 		Reason: "Serving", Message: "The connector serves sign-ins.",
-		Certificate: config.CertificateStatus{Thumbprint: "AB", NotAfter: later.Round(0)},
-		Bootstrap:   config.BootstrapStatus{LastSuccess: &now, ConnectorState: "UpdateRequired", ServiceMessage: "please"},
+		Certificate:         config.CertificateStatus{Thumbprint: "AB", NotAfter: later.Round(0), PreviousThumbprints: []string{"CD"}},
+		BootstrapThumbprint: "AB",
+		Bootstrap: config.BootstrapStatus{
+			LastSuccess: &now, ConnectorState: "UpdateRequired", ServiceMessage: "please [31mupdate", Triggers: strings.Repeat("x", 1021) + "...",
+		},
 		Links: []config.LinkStatus{
 			{Endpoint: "a", State: config.LinkWaiting, Since: now, LastError: errDir.Error()},
 			{Endpoint: "b", State: config.LinkAttached, Since: now},

@@ -10,6 +10,7 @@
 package health
 
 import (
+	"fmt"
 	"sort"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type state struct {
 	status        config.Status // Ready, Reason, Message and Links are derived
 	links         map[string]config.LinkStatus
 	proofFailures int
+	inspected     string // what to do about TLS inspection; empty if there is none
+	gaveUp        bool
 	stopping      bool
 }
 
@@ -52,27 +55,65 @@ func (t *Tracker) update(f func(*state)) {
 	f(&t.state)
 }
 
-// Identity reports the certificate in use.
-func (t *Tracker) Identity(connectorID, thumbprint string, notAfter time.Time) {
+// Identity reports the certificate in use, and the thumbprints of those before
+// it whose keys are held.
+func (t *Tracker) Identity(connectorID, thumbprint string, notAfter time.Time, previous []string) {
 	t.update(func(s *state) {
 		s.status.ConnectorID = connectorID
-		s.status.Certificate = config.CertificateStatus{Thumbprint: thumbprint, NotAfter: notAfter}
+		s.status.Certificate = config.CertificateStatus{
+			Thumbprint: thumbprint, NotAfter: notAfter, PreviousThumbprints: previous, LastError: s.status.Certificate.LastError,
+		}
 	})
 }
 
-// Bootstrapped reports a bootstrap that succeeded, and the service's words.
-func (t *Tracker) Bootstrapped(at time.Time, connectorState, serviceMessage string) {
+// IdentityFiles reports whether the identity's files can be read; nil: they can.
+func (t *Tracker) IdentityFiles(err error) {
 	t.update(func(s *state) {
-		s.status.Bootstrap = config.BootstrapStatus{LastSuccess: &at, ConnectorState: connectorState, ServiceMessage: serviceMessage}
+		s.status.Certificate.LastError = ""
+		if err != nil {
+			s.status.Certificate.LastError = line(err.Error(), maxMessage)
+		}
 	})
+}
+
+// Said is what the service says of a connector when it answers a bootstrap. The
+// texts are the service's own, of any length and content.
+type Said struct{ State, Message, Triggers string }
+
+// Bootstrapped reports a bootstrap that succeeded, the certificate that carried
+// it ("" if that is not known), and what the service said. It returns what of
+// that is shown.
+func (t *Tracker) Bootstrapped(at time.Time, thumbprint string, said Said) Said {
+	shown := Said{line(said.State, maxState), line(said.Message, maxMessage), line(said.Triggers, maxMessage)}
+	t.update(func(s *state) {
+		s.status.Bootstrap = config.BootstrapStatus{
+			LastSuccess: &at, ConnectorState: shown.State, ServiceMessage: shown.Message, Triggers: shown.Triggers,
+		}
+		s.inspected, s.gaveUp = "", false
+		if thumbprint != "" {
+			s.status.BootstrapThumbprint = thumbprint
+		}
+	})
+	return shown
 }
 
 // BootstrapFailed reports the n-th failure in a row.
 func (t *Tracker) BootstrapFailed(n int, err error) {
 	t.update(func(s *state) {
 		s.status.Bootstrap.ConsecutiveFailures = n
-		s.status.Bootstrap.LastError = err.Error()
+		s.status.Bootstrap.LastError = line(err.Error(), maxMessage)
 	})
+}
+
+// GaveUp reports that bootstraps have failed so often that the connector listens
+// no more. The next one that succeeds ends that.
+func (t *Tracker) GaveUp() { t.update(func(s *state) { s.gaveUp = true }) }
+
+// Inspected reports that something between the connector and the service
+// answered in its place, and what to do about it. It holds until the next
+// bootstrap that succeeds.
+func (t *Tracker) Inspected(what string) {
+	t.update(func(s *state) { s.inspected = line(what, maxMessage) })
 }
 
 // Link reports a change of a signalling link; a closed one is forgotten.
@@ -85,7 +126,7 @@ func (t *Tracker) Link(endpoint, linkState string, at time.Time, err error) {
 		l := config.LinkStatus{Endpoint: endpoint, State: linkState, Since: at}
 		switch {
 		case err != nil:
-			l.LastError = err.Error()
+			l.LastError = line(err.Error(), maxMessage)
 		case linkState == config.LinkConnecting:
 			l.LastError = s.links[endpoint].LastError
 		}
@@ -144,14 +185,14 @@ func (t *Tracker) Status(now time.Time) config.Status {
 		status.Links = append(status.Links, l)
 	}
 	sort.Slice(status.Links, func(i, j int) bool { return status.Links[i].Endpoint < status.Links[j].Endpoint })
-	status.Reason, status.Message = readiness(status, t.state.stopping, now)
+	status.Reason, status.Message = readiness(&t.state, status, now)
 	status.Ready = status.Reason == config.ReasonServing
 	return status
 }
 
 // readiness names the first thing that keeps the connector from serving, the
 // gravest first.
-func readiness(s config.Status, stopping bool, now time.Time) (reason, message string) {
+func readiness(st *state, s config.Status, now time.Time) (reason, message string) {
 	attached, linkError := 0, ""
 	for _, l := range s.Links {
 		if l.State == config.LinkAttached {
@@ -164,12 +205,16 @@ func readiness(s config.Status, stopping bool, now time.Time) (reason, message s
 	switch {
 	case s.Validator.State == config.ValidatorAcceptsAnything:
 		return config.ReasonValidatorAcceptsAnything, s.Validator.Message
-	case stopping:
+	case st.stopping:
 		return config.ReasonStopping, "The connector is stopping and finishes what it holds."
 	case !expiry.IsZero() && now.After(expiry):
 		return config.ReasonCertificateExpired, "The certificate ended on " + expiry.UTC().Format(time.DateOnly) + "; the connector must be registered anew."
 	case s.Validator.State == config.ValidatorFailing:
 		return config.ReasonValidatorFailing, s.Validator.Message
+	case st.gaveUp:
+		return config.ReasonBootstrapFailing, fmt.Sprintf("%d bootstraps in a row failed, after which the service wants no more listening: %s", s.Bootstrap.ConsecutiveFailures, s.Bootstrap.LastError)
+	case st.inspected != "" && (s.Bootstrap.LastSuccess == nil || attached == 0):
+		return config.ReasonTLSInspected, st.inspected
 	case s.Bootstrap.LastSuccess == nil && s.Bootstrap.LastError != "":
 		return config.ReasonBootstrapFailing, s.Bootstrap.LastError
 	case s.Validator.State != config.ValidatorProven:

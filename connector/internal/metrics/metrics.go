@@ -7,11 +7,14 @@ package metrics
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/passthrough-dev/connector-operator/connector/wire/bootstrap"
 )
 
 // Names of the metrics.
@@ -22,8 +25,12 @@ const (
 	undelivered     = "passthrough_connector_undelivered_verdicts_total"
 	dropped         = "passthrough_connector_dropped_total"
 	foreignKeys     = "passthrough_connector_foreign_key_entries_total"
+	foreignAgents   = "passthrough_connector_foreign_connectors"
+	foreignCerts    = "passthrough_connector_foreign_certificates"
 	inFlight        = "passthrough_connector_rendezvous_in_flight"
 	bootstraps      = "passthrough_connector_bootstraps_total"
+	lastBootstrap   = "passthrough_connector_last_bootstrap_seconds"
+	serviceState    = "passthrough_connector_service_state"
 	linksAttached   = "passthrough_connector_signalling_links_attached"
 	proofs          = "passthrough_connector_validator_checks_total"
 	notAfter        = "passthrough_connector_certificate_not_after_seconds"
@@ -42,8 +49,12 @@ type Metrics struct {
 	undelivered     prometheus.Counter
 	dropped         *prometheus.CounterVec
 	foreignKeys     prometheus.Counter
+	foreignAgents   prometheus.Gauge
+	foreignCerts    prometheus.Gauge
 	inFlight        prometheus.Gauge
 	bootstraps      *prometheus.CounterVec
+	lastBootstrap   prometheus.Gauge
+	serviceState    *prometheus.GaugeVec
 	linksAttached   prometheus.Gauge
 	proofs          *prometheus.CounterVec
 	notAfter        prometheus.Gauge
@@ -75,8 +86,12 @@ func New(version string, dropReasons []string) *Metrics {
 		undelivered:     counter(undelivered, "Verdicts that could not be posted."),
 		dropped:         counters(dropped, "Requests and connections that got no answer, by reason.", "reason"),
 		foreignKeys:     counter(foreignKeys, "Entries of requests that were encrypted for other connectors; a jump may mean that a new, unknown connector was registered."),
+		foreignAgents:   gauge(foreignAgents, "Other connectors for which requests of the last day were encrypted."),
+		foreignCerts:    gauge(foreignCerts, "Certificates of other connectors for which requests of the last day were encrypted."),
 		inFlight:        gauge(inFlight, "Rendezvous at present."),
 		bootstraps:      counters(bootstraps, "Bootstrap calls by result.", "result"),
+		lastBootstrap:   gauge(lastBootstrap, "Time of the last bootstrap that succeeded, in seconds since 1970; 0 before the first."),
+		serviceState:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: serviceState, Help: "1 for the state that the service gave this connector, 0 for all others."}, []string{"state"}),
 		linksAttached:   gauge(linksAttached, "Signalling links that are attached."),
 		proofs:          counters(proofs, "Checks of the validator with a random credential, by result.", "result"),
 		notAfter:        gauge(notAfter, "End of the connector's certificate, in seconds since 1970."),
@@ -85,8 +100,8 @@ func New(version string, dropReasons []string) *Metrics {
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: buildInfo, Help: "The version; always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.registry.MustRegister(m.signIns, m.signInSeconds, m.validateSeconds, m.undelivered, m.dropped, m.foreignKeys, m.inFlight,
-		m.bootstraps, m.linksAttached, m.proofs, m.notAfter, m.validating, m.stuck, info,
+	m.registry.MustRegister(m.signIns, m.signInSeconds, m.validateSeconds, m.undelivered, m.dropped, m.foreignKeys, m.foreignAgents, m.foreignCerts,
+		m.inFlight, m.bootstraps, m.lastBootstrap, m.serviceState, m.linksAttached, m.proofs, m.notAfter, m.validating, m.stuck, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range dropReasons {
 		m.dropped.WithLabelValues(r)
@@ -94,6 +109,7 @@ func New(version string, dropReasons []string) *Metrics {
 	for _, r := range []string{"success", "failure"} {
 		m.bootstraps.WithLabelValues(r)
 	}
+	m.ServiceState("")
 	for _, r := range []string{Refused, Unproven, AcceptedAnything} {
 		m.proofs.WithLabelValues(r)
 	}
@@ -122,8 +138,13 @@ func (m *Metrics) SignIn(class, reason string, total, validation time.Duration, 
 // Dropped counts a request that got no answer.
 func (m *Metrics) Dropped(reason string) { m.dropped.WithLabelValues(reason).Inc() }
 
-// ForeignKeys counts entries for other connectors.
-func (m *Metrics) ForeignKeys(n int) { m.foreignKeys.Add(float64(n)) }
+// ForeignKeys counts the entries of a request for other connectors, and sets how
+// many connectors and certificates these and earlier ones were for.
+func (m *Metrics) ForeignKeys(entries, connectors, certificates int) {
+	m.foreignKeys.Add(float64(entries))
+	m.foreignAgents.Set(float64(connectors))
+	m.foreignCerts.Set(float64(certificates))
+}
 
 // Rendezvous counts one more (+1) or less (-1) at present.
 func (m *Metrics) Rendezvous(delta int) { m.inFlight.Add(float64(delta)) }
@@ -135,6 +156,38 @@ func (m *Metrics) Bootstrap(ok bool) {
 		return
 	}
 	m.bootstraps.WithLabelValues("failure").Inc()
+}
+
+// LastBootstrap sets when a bootstrap last succeeded.
+func (m *Metrics) LastBootstrap(t time.Time) { m.lastBootstrap.Set(float64(t.Unix())) }
+
+// States of the service's metric beside those that the service sends.
+const (
+	stateNone    = "none" // before the first bootstrap
+	stateUnknown = "unknown"
+)
+
+// serviceStates are the values of the label.
+var serviceStates = []string{
+	stateNone, bootstrap.StateOk, bootstrap.StateUpdateRequired, bootstrap.StateInfoServiceMessage, bootstrap.StateErrorServiceMessage, stateUnknown,
+}
+
+// ServiceState sets the state that the service sent; empty before it sent one. A
+// state that is not known counts as "unknown".
+func (m *Metrics) ServiceState(state string) {
+	switch {
+	case state == "":
+		state = stateNone
+	case !slices.Contains(serviceStates[1:], state):
+		state = stateUnknown
+	}
+	for _, s := range serviceStates {
+		value := 0.0
+		if s == state {
+			value = 1
+		}
+		m.serviceState.WithLabelValues(s).Set(value)
+	}
 }
 
 // LinksAttached sets the number of links.

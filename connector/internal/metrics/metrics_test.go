@@ -23,7 +23,9 @@ func exercise() *Metrics {
 	m.SignIn("user", "1326", time.Second, time.Second, false)
 	m.SignIn("infrastructure", "EncryptionDataNotFound", time.Millisecond, 0, true)
 	m.Dropped("replay")
-	m.ForeignKeys(3)
+	m.ForeignKeys(3, 2, 5)
+	m.LastBootstrap(time.Unix(1767225600, 0))
+	m.ServiceState("UpdateRequired")
 	m.Rendezvous(1)
 	m.Bootstrap(true)
 	m.Bootstrap(false)
@@ -57,6 +59,11 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 		`passthrough_connector_dropped_total{reason="replay"} 1`,
 		`passthrough_connector_dropped_total{reason="tenant"} 0`,
 		`passthrough_connector_foreign_key_entries_total 3`,
+		`passthrough_connector_foreign_connectors 2`,
+		`passthrough_connector_foreign_certificates 5`,
+		`passthrough_connector_last_bootstrap_seconds 1.7672256e+09`,
+		`passthrough_connector_service_state{state="UpdateRequired"} 1`,
+		`passthrough_connector_service_state{state="none"} 0`,
 		`passthrough_connector_rendezvous_in_flight 1`,
 		`passthrough_connector_bootstraps_total{result="failure"} 1`,
 		`passthrough_connector_bootstraps_total{result="success"} 1`,
@@ -70,6 +77,22 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("no line %s", want)
+		}
+	}
+}
+
+func TestTheServiceHasOneStateAtATime(t *testing.T) {
+	m := New("v1", nil)
+	for state, want := range map[string]string{
+		"": "none", "Ok": "Ok", "InfoServiceMessage": "InfoServiceMessage", "none": "unknown", "SomethingNewer": "unknown", "a\"\n": "unknown",
+	} {
+		m.ServiceState(state)
+		var on []string
+		for _, match := range regexp.MustCompile(`(?m)^passthrough_connector_service_state\{state="(.*)"\} 1$`).FindAllStringSubmatch(page(t, m), -1) {
+			on = append(on, match[1])
+		}
+		if !slices.Equal(on, []string{want}) {
+			t.Errorf("state %q: %v are set, want %s alone", state, on, want)
 		}
 	}
 }

@@ -127,9 +127,9 @@ func (o *observed) SignIn(a Answer, reason string, _, _ time.Duration, delivered
 		o.signIns = append(o.signIns, fmt.Sprintf("%v %s %s %v", a.Accepted, a.Class, reason, delivered))
 	})
 }
-func (o *observed) Dropped(r DropReason) { o.note(func() { o.drops = append(o.drops, r) }) }
-func (o *observed) ForeignKeys(n int)    { o.note(func() { o.foreign += n }) }
-func (o *observed) InFlight(d int)       { o.note(func() { o.flight += d }) }
+func (o *observed) Dropped(r DropReason)     { o.note(func() { o.drops = append(o.drops, r) }) }
+func (o *observed) ForeignKeys(ids []string) { o.note(func() { o.foreign += len(ids) }) }
+func (o *observed) InFlight(d int)           { o.note(func() { o.flight += d }) }
 
 // wait waits until the collected facts satisfy a condition.
 func (o *observed) wait(t *testing.T, what string, condition func() bool) {

@@ -69,9 +69,9 @@ type Observer interface {
 	SignIn(answer Answer, reason string, total, validation time.Duration, delivered bool)
 	// Dropped is called for each request or connection that gets no answer.
 	Dropped(reason DropReason)
-	// ForeignKeys is called with the number of entries of a request that are for
-	// connectors other than this one.
-	ForeignKeys(n int)
+	// ForeignKeys is called with the key identifiers of those entries of a request
+	// that are for connectors other than this one. They are as the wire has them.
+	ForeignKeys(identifiers []string)
 	// InFlight is called with +1 and -1 as rendezvous begin and end.
 	InFlight(delta int)
 }

@@ -143,12 +143,12 @@ func (h *Handler) verdict(ctx context.Context, request *signal.PasswordValidatio
 // dropped at once.
 func (h *Handler) open(request *signal.PasswordValidation) (*secret.Buffer, *signal.Reason) {
 	var own *signal.EncryptedData
-	foreign := 0
+	var foreign []string
 	for i := range request.EncryptedData {
 		entry := &request.EncryptedData[i]
 		switch {
 		case !h.opts.Keys.Holds(entry.KeyIdentifier):
-			foreign++
+			foreign = append(foreign, entry.KeyIdentifier)
 		case own == nil:
 			own = entry
 			continue

@@ -147,7 +147,9 @@ func (e settings) read(parent *datacontract.Node, name string) error {
 	return nil
 }
 
-// retryStrategy reads a tree; one without a known strategy in it is ignored.
+// retryStrategy reads a tree. One without a known strategy in it, or with values
+// that cannot be, leaves the documented strategy in place: an answer that says
+// where to listen is not worth less for it.
 type retryStrategy struct{ v *RetryStrategy }
 
 func (e retryStrategy) write(w *datacontract.Writer, name string) {
@@ -155,11 +157,7 @@ func (e retryStrategy) write(w *datacontract.Writer, name string) {
 }
 
 func (e retryStrategy) read(parent *datacontract.Node, name string) error {
-	s, err := readStrategy(parent.Child(name))
-	if err != nil {
-		return fmt.Errorf("element %s: %w", name, err)
-	}
-	if s != (RetryStrategy{}) {
+	if s, err := readStrategy(parent.Child(name)); err == nil && s != (RetryStrategy{}) {
 		*e.v = s
 	}
 	return nil

@@ -220,6 +220,21 @@ func TestAnEmptyResponseMeansTheDefaults(t *testing.T) {
 	}
 }
 
+func TestARetryStrategyThatCannotBeLeavesTheDocumentedOne(t *testing.T) {
+	for name, in := range map[string]string{
+		"too random":      "<Randomized><PlusOrMinusPercent>101</PlusOrMinusPercent></Randomized>",
+		"negative count":  "<Periodic><MaxAttempts>-1</MaxAttempts></Periodic>",
+		"no duration":     "<ExponentialBackoff><MinDelay>soon</MinDelay></ExponentialBackoff>",
+		"an unknown kind": "<Fibonacci><Interval>00:00:01</Interval></Fibonacci>",
+		"nothing":         "",
+	} {
+		got, err := ParseResponse([]byte("<BootstrapResponse><PeriodicBootstrapRetryStrategy>" + in + "</PeriodicBootstrapRetryStrategy></BootstrapResponse>"))
+		if diff := cmp.Diff(DefaultResponse(), got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
 func TestResponsesThatAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ in, want string }{
 		"another document":              {"<html/>", "html"},
@@ -232,8 +247,6 @@ func TestResponsesThatAreRefused(t *testing.T) {
 		"a duration that is none":       {"<DnsLookupCacheTtl>soon</DnsLookupCacheTtl>", "DnsLookupCacheTtl"},
 		"settings that are no JSON":     {"<ConnectivitySettings>{</ConnectivitySettings>", "ConnectivitySettings"},
 		"settings of another kind":      {`<ConnectivitySettings>{"SignalingSettings":{"OpenTimeout":5}}</ConnectivitySettings>`, "TimeSpan"},
-		"a retry that is too random":    {"<PeriodicBootstrapRetryStrategy><Randomized><PlusOrMinusPercent>101</PlusOrMinusPercent></Randomized></PeriodicBootstrapRetryStrategy>", "PlusOrMinusPercent"},
-		"a retry with a negative count": {"<PeriodicBootstrapRetryStrategy><Periodic><MaxAttempts>-1</MaxAttempts></Periodic></PeriodicBootstrapRetryStrategy>", "MaxAttempts"},
 		"more endpoints than there are": {"<SignalingListenerEndpoints>" + strings.Repeat("<SignalingListenerEndpointSettings/>", maxItems+1) + "</SignalingListenerEndpoints>", "items"},
 	} {
 		t.Run(name, func(t *testing.T) {
