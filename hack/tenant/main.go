@@ -89,6 +89,7 @@ func parse(args []string, stderr io.Writer) (opts cloud.Options, readyFile strin
 	flags.StringVar(&opts.RelayDomain, "relay-domain", "servicebus.test", "domain of the relay hosts, under a reserved top-level domain")
 	flags.DurationVar(&opts.BootstrapInterval, "bootstrap-interval", 10*time.Minute, "how often connectors are told to bootstrap; one that misses three is inactive")
 	flags.DurationVar(&opts.CertificateLifetime, "certificate-lifetime", 180*24*time.Hour, "lifetime of connector certificates")
+	flags.StringVar((*string)(&opts.Delivery), "delivery", "auto", "how requests reach connectors: auto (as the service), inline, connect (fetched from the proxy host) or connect-bytes")
 	flags.StringVar(&readyFile, "ready-file", "", "file to write, when the tenant is ready, with its addresses as JSON")
 	flags.IntVar(&level, "v", 0, "log level: 0 for changes, 1 for decisions")
 	if err := flags.Parse(args); err != nil {

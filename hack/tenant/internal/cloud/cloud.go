@@ -172,7 +172,7 @@ func (t *Tenant) wire(group string) error {
 	})
 	t.signIns = signin.New(signin.Options{
 		TenantID: t.opts.TenantID, ProxyHost: t.hosts.proxy, Relay: t.relay, Agents: t.registry, Admitter: desk,
-		AcceptTimeout: t.opts.AcceptTimeout, ResponseTimeout: t.opts.ResponseTimeout, Tally: t.tally, Log: named("signin"),
+		AcceptTimeout: t.opts.AcceptTimeout, ResponseTimeout: t.opts.ResponseTimeout, Delivery: t.opts.Delivery, Tally: t.tally, Log: named("signin"),
 	})
 	t.registration = &registration.Service{
 		Tenant: tenant, Lifetime: t.opts.CertificateLifetime, Tokens: t.tokens, Issuer: t.authority, Agents: t.registry,

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +63,8 @@ type behaviour struct {
 	rawAnswer    string         // instead of a verdict
 	respondAfter <-chan struct{}
 	anotherID    bool // in SignalConnectorResponse
+	abandon      bool // a fetch is not ended in order
+	anotherTrans bool // a fetch names another transaction
 }
 
 // transport leads through the tenant's proxy and trusts its root.
@@ -329,9 +330,18 @@ func (c *connector) rendezvous(ctx context.Context, connect relay.Connect) {
 		}
 		c.reply(ctx, conn, reader, signal.Envelope{Kind: signal.KindResponse, RelatesTo: envelope.MessageID, Response: &signal.Response{ConnectorID: id}})
 	}
-	if !plan.dontRespond {
-		c.respond(ctx, *envelope.Signal)
+	if plan.dontRespond {
+		return
 	}
+	request, leave := *envelope.Signal, func() {}
+	if request.Tunnel.Protocol.Traffic == signal.TrafficConnect {
+		var ok bool
+		if request, leave, ok = c.fetch(ctx, request); !ok {
+			return
+		}
+	}
+	c.respond(ctx, request)
+	leave()
 }
 
 // wrote writes to the cloud, which may be gone.
@@ -394,7 +404,7 @@ func (c *connector) respond(ctx context.Context, m signal.Message) {
 	if plan.respondAfter != nil {
 		<-plan.respondAfter
 	}
-	address := "https://" + net.JoinHostPort(m.OverriddenReturnHost, strconv.Itoa(m.OverriddenReturnPort)) + "/subscriber/connection?requestId=" + guid.New().String()
+	address := "https://" + returnAddress(m) + "/subscriber/connection?requestId=" + guid.New().String()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, http.NoBody)
 	if err != nil {
 		c.t.Error(err)

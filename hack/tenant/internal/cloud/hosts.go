@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/bootstrap"
+	"github.com/passthrough-dev/connector-operator/connector/wire/signal"
 	"github.com/passthrough-dev/connector-operator/connector/wire/trust"
 	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/relaying"
 )
@@ -69,6 +70,7 @@ func (t *Tenant) routes() routes {
 		t.hosts.renewal:      {tls.RequestClientCert, at(renewalPrefix+trust.RenewalPath, t.registration.Renew)},
 		t.hosts.proxy:        {tls.RequestClientCert, at("/subscriber/connection", t.signIns.Respond)},
 	}
+	all[t.hosts.proxy].paths[signal.FetchPath] = t.signIns.HandOut
 	for _, host := range t.hosts.bootstraps {
 		all[host] = route{tls.RequestClientCert, at(bootstrap.Path, t.bootstrapping.ServeHTTP)}
 	}

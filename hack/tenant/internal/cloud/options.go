@@ -40,7 +40,10 @@ type Options struct {
 	AcceptTimeout, ResponseTimeout time.Duration
 	// TokenGrace is how long a listener outlives its token; default 5 minutes.
 	TokenGrace time.Duration
-	Log        logr.Logger
+	// Delivery is how requests reach connectors that were found; default
+	// signin.DeliverAuto.
+	Delivery signin.Delivery
+	Log      logr.Logger
 }
 
 func (o Options) withDefaults() Options {
@@ -89,6 +92,9 @@ func (o Options) Validate() error {
 		if !signin.Reserved(domain) {
 			fault("%s %q is not under .example, .test, .invalid or .localhost: this tenant must not stand in for hosts that may exist", flag, domain)
 		}
+	}
+	if err := o.Delivery.Validate(); err != nil {
+		fault("--delivery: %w", err)
 	}
 	if o.ServiceDomain == o.RelayDomain {
 		fault("--service-domain and --relay-domain must differ")

@@ -22,7 +22,8 @@ import (
 const (
 	// goodbye bounds the wait for a connector's end record.
 	goodbye = 2 * time.Second
-	// returnPort is what signals name beside the overriding 443; nobody uses it.
+	// returnPort is what signals name beside the overriding 443, where nobody
+	// uses it.
 	returnPort = 10100
 
 	zeroID = "00000000-0000-0000-0000-000000000000"
@@ -82,7 +83,8 @@ func (s *Service) start(tx *transaction, l relaying.Listener) <-chan attempt {
 		s.opts.Tally.Count(tally.Retries)
 	}
 	outcome := make(chan attempt, 1)
-	s.attempts.Go(func() { s.attempt(tx.message(s.opts), l, outcome) })
+	message := s.signalFor(tx, l)
+	s.attempts.Go(func() { s.attempt(message, l, outcome) })
 	return outcome
 }
 
@@ -189,13 +191,11 @@ func end(conn net.Conn, reader *framing.Reader) {
 	}
 }
 
-// message is the signal of a transaction: the same for every attempt, so that a
-// connector that gets it twice recognises it.
+// message is the request of a transaction.
 func (tx *transaction) message(opts Options) signal.Message {
-	return signal.Message{
+	m := signal.Message{
 		RequestID: tx.requestID, SessionID: zeroID, SubscriptionID: opts.TenantID, TransactionID: tx.id,
-		OverrideServiceHostEnabled: true, OverriddenReturnHost: opts.ProxyHost, OverriddenReturnPort: 443,
-		ReturnHost: opts.ProxyHost, ReturnPort: returnPort,
+		ReturnHost: opts.ProxyHost, ReturnPort: tx.returnPort,
 		Tunnel: signal.TunnelContext{
 			ConfigurationHash: tx.configurationHash, CorrelationID: tx.id,
 			Protocol: signal.ProtocolContext{
@@ -204,4 +204,8 @@ func (tx *transaction) message(opts Options) signal.Message {
 			},
 		},
 	}
+	if len(opts.ReturnPorts) == 0 {
+		m.OverrideServiceHostEnabled, m.OverriddenReturnHost, m.OverriddenReturnPort = true, opts.ProxyHost, 443
+	}
+	return m
 }

@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package signin is the cloud's side of a password validation (protocol
-// sections 6.4, 6.7, 6.8, 7.4, 8.2 and 9).
+// sections 6.4, 6.7, 6.8, 7, 8.2 and 9).
 //
 // A sign-in encrypts the password once for every active certificate of every
-// agent and wipes it, reaches one agent over the relay, signals the whole
-// request inline, and waits for the verdict that the agent posts to the proxy
+// agent and wipes it, reaches one agent over the relay, signals the request or
+// where to fetch it, and waits for the verdict that the agent posts to the proxy
 // host. An agent that does not take the request, or says that it is closing, is
 // passed over for the next one. What comes back is a success or one of the
 // AADSTS errors that users of the real service see.
@@ -69,18 +69,28 @@ type Options struct {
 	// ResponseTimeout bounds the wait for the verdict, and the time in which
 	// further connectors are tried.
 	ResponseTimeout time.Duration
-	Tally           *tally.Tally
-	Log             logr.Logger
+	// ReturnPorts, if there are any, take the answers in turn, and fetches too.
+	// Without them all goes to 443, by override.
+	ReturnPorts []int
+	// Delivery is for sign-ins that have no preference.
+	Delivery Delivery
+	Tally    *tally.Tally
+	Log      logr.Logger
 }
 
 // Service signs users in. It is safe for concurrent use.
 type Service struct {
 	opts Options
-	// attempts counts attempts that are under way, for Close.
+	// attempts counts attempts and fetches that are under way, for Close.
 	attempts sync.WaitGroup
+	// ctx is the life of fetches.
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	mu      sync.Mutex
+	waiting map[string]*handout // by connection id
 	turn    uint64
+	ports   int                     // given out
 	pending map[string]*transaction // by transaction id
 	// past holds transactions that are over, and since when.
 	past map[string]time.Time
@@ -88,11 +98,19 @@ type Service struct {
 
 // New returns a service. Call Close when done.
 func New(opts Options) *Service {
-	return &Service{opts: opts, pending: map[string]*transaction{}, past: map[string]time.Time{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Service{
+		opts: opts, ctx: ctx, cancel: cancel,
+		waiting: map[string]*handout{}, pending: map[string]*transaction{}, past: map[string]time.Time{},
+	}
 }
 
-// Close waits for attempts that outlived their sign-in. Close the relay first.
-func (s *Service) Close() { s.attempts.Wait() }
+// Close ends fetches and waits for them and for attempts that outlived their
+// sign-in. Stop the HTTP servers and close the relay first.
+func (s *Service) Close() {
+	s.cancel()
+	s.attempts.Wait()
+}
 
 // Result is the outcome of a sign-in.
 type Result struct {
@@ -121,6 +139,9 @@ const (
 type transaction struct {
 	requestID, id string
 	upn, netbios  string
+	preference    Preference
+	returnPort    int
+	connections   []string // that were handed out for it; the service's mutex protects it
 	// configurationHash is of a configuration that only another product has.
 	configurationHash string
 	data              []signal.EncryptedData
@@ -134,10 +155,13 @@ type transaction struct {
 
 // SignIn validates a password and wipes it. The error is an *InputError, or a
 // failure of the tenant itself.
-func (s *Service) SignIn(ctx context.Context, username string, password []byte) (Result, error) {
+func (s *Service) SignIn(ctx context.Context, username string, password []byte, preference Preference) (Result, error) {
 	defer clear(password)
 	start := time.Now()
 	upn, netbios, err := parseUser(username)
+	if err == nil {
+		err = checkPreference(preference)
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -149,6 +173,7 @@ func (s *Service) SignIn(ctx context.Context, username string, password []byte) 
 	tx := &transaction{
 		requestID: guid.New().String(), id: guid.New().String(), upn: upn, netbios: netbios, data: data,
 		configurationHash: fmt.Sprint(-mathrand.Int32()), answer: make(chan answer, 1), asked: map[string]bool{},
+		preference: preference, returnPort: s.returnPort(),
 	}
 	s.begin(tx)
 	defer s.end(tx)
@@ -161,6 +186,25 @@ func (s *Service) SignIn(ctx context.Context, username string, password []byte) 
 	}
 	s.record(result)
 	return result, nil
+}
+
+func checkPreference(p Preference) error {
+	if err := p.Delivery.Validate(); err != nil {
+		return &InputError{err.Error()}
+	}
+	return nil
+}
+
+// returnPort gives the return ports out in turn, and the one that the service
+// names where none is used.
+func (s *Service) returnPort() int {
+	if len(s.opts.ReturnPorts) == 0 {
+		return returnPort
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ports++
+	return s.opts.ReturnPorts[s.ports%len(s.opts.ReturnPorts)]
 }
 
 // encrypt wraps the password for every agent (protocol section 7.4).
@@ -294,6 +338,9 @@ func (s *Service) end(tx *transaction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.pending, tx.id)
+	for _, connection := range tx.connections {
+		delete(s.waiting, connection)
+	}
 	now := time.Now()
 	s.past[tx.id] = now
 	for id, since := range s.past {

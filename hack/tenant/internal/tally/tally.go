@@ -37,6 +37,10 @@ const (
 	Responses        Event = "responses"
 	LateResponses    Event = "lateResponses"
 	UnknownResponses Event = "unknownResponses"
+	// Fetches counts requests that connectors fetched; FetchesRefused, those that
+	// asked in vain.
+	Fetches        Event = "fetches"
+	FetchesRefused Event = "fetchesRefused"
 	// DefectNameClaim: the name claim is not the user name of the request.
 	DefectNameClaim Event = "defectNameClaim"
 	// DefectConnectorID: a SignalConnectorResponse names another connector.
@@ -47,14 +51,17 @@ const (
 	DefectVerdict Event = "defectVerdict"
 	// DefectBootstrapIDs: a bootstrap names other ids than the certificate.
 	DefectBootstrapIDs Event = "defectBootstrapIDs"
-	ProxyTunnels       Event = "proxyTunnels"
-	ProxyRefused       Event = "proxyRefused"
+	// DefectFetch: a fetch names another transaction, or its socket is not closed
+	// in order.
+	DefectFetch  Event = "defectFetch"
+	ProxyTunnels Event = "proxyTunnels"
+	ProxyRefused Event = "proxyRefused"
 )
 
 var all = []Event{
 	Registrations, RegistrationsRefused, Renewals, RenewalsRefused, Bootstraps, BootstrapsRefused, LinksRefused,
-	SignIns, SignInSuccesses, SignInFailures, Attempts, Retries, ClosingFaults, Responses, LateResponses, UnknownResponses,
-	DefectNameClaim, DefectConnectorID, DefectForeignResponse, DefectVerdict, DefectBootstrapIDs, ProxyTunnels, ProxyRefused,
+	SignIns, SignInSuccesses, SignInFailures, Attempts, Retries, ClosingFaults, Responses, LateResponses, UnknownResponses, Fetches, FetchesRefused,
+	DefectNameClaim, DefectConnectorID, DefectForeignResponse, DefectVerdict, DefectBootstrapIDs, DefectFetch, ProxyTunnels, ProxyRefused,
 }
 
 // Tally counts events. It is safe for concurrent use.

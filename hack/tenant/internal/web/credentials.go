@@ -14,6 +14,7 @@ import (
 	"net/http"
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/signal"
+	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/signin"
 )
 
 // maxBody bounds what is read of a request, in bytes.
@@ -24,7 +25,9 @@ const maxBody = 16 << 10
 type credentials struct {
 	username string
 	password []byte
-	buffer   []byte // the request
+	// preference is what the API may ask for beside.
+	preference signin.Preference
+	buffer     []byte // the request
 }
 
 func (c credentials) wipe() {
@@ -67,7 +70,7 @@ func (s *secretText) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// readJSON reads {"username","password"}.
+// readJSON reads {"username","password","delivery"?}.
 func readJSON(w http.ResponseWriter, r *http.Request) (credentials, error) {
 	body, err := readBody(w, r, "application/json")
 	if err != nil {
@@ -77,12 +80,14 @@ func readJSON(w http.ResponseWriter, r *http.Request) (credentials, error) {
 	var in struct {
 		Username string     `json:"username"`
 		Password secretText `json:"password"`
+		Delivery string     `json:"delivery"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		// The error could quote the request.
-		return c, errors.New(`the request must be a JSON object with the strings "username" and "password"`)
+		return c, errors.New(`the request must be a JSON object with the strings "username" and "password", and "delivery" if wanted`)
 	}
 	c.username, c.password = in.Username, in.Password
+	c.preference = signin.Preference{Delivery: signin.Delivery(in.Delivery)}
 	return c, nil
 }
 

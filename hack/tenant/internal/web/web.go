@@ -42,7 +42,7 @@ var pages = template.Must(template.ParseFS(assets, "assets/*.html"))
 
 // SignIns signs users in.
 type SignIns interface {
-	SignIn(ctx context.Context, username string, password []byte) (signin.Result, error)
+	SignIn(ctx context.Context, username string, password []byte, preference signin.Preference) (signin.Result, error)
 }
 
 // Agents lists the connectors.
@@ -141,7 +141,7 @@ func (s *Site) signInPage(w http.ResponseWriter, r *http.Request) {
 		s.page(w, http.StatusBadRequest, "signin", form{Error: "The form could not be read."})
 		return
 	}
-	result, err := s.SignIns.SignIn(r.Context(), c.username, c.password)
+	result, err := s.SignIns.SignIn(r.Context(), c.username, c.password, c.preference)
 	if input := (*signin.InputError)(nil); errors.As(err, &input) {
 		s.page(w, http.StatusBadRequest, "signin", form{Username: c.username, Error: input.Message})
 		return
@@ -193,7 +193,7 @@ func (s *Site) signInAPI(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, http.StatusBadRequest, err)
 		return
 	}
-	result, err := s.SignIns.SignIn(r.Context(), c.username, c.password)
+	result, err := s.SignIns.SignIn(r.Context(), c.username, c.password, c.preference)
 	switch input := (*signin.InputError)(nil); {
 	case errors.As(err, &input):
 		s.problem(w, http.StatusBadRequest, input)

@@ -32,7 +32,7 @@ type tenant struct {
 	token    token.Request
 }
 
-func (s *tenant) SignIn(_ context.Context, username string, password []byte) (signin.Result, error) {
+func (s *tenant) SignIn(_ context.Context, username string, password []byte, _ signin.Preference) (signin.Result, error) {
 	s.username, s.password, s.buffer = username, string(password), password
 	return s.result, s.err
 }
