@@ -68,9 +68,6 @@ type agent struct {
 	// distrusted latches when the validator has accepted a random credential:
 	// nothing it says counts from then on, not even for requests that are held.
 	distrusted atomic.Bool
-	// skipped is the number of endpoints that the last bootstrap named and this
-	// version does not speak. Only the bootstrap loop uses it.
-	skipped int
 	// calling is the certificate that the bootstrap that is under way began with,
 	// and maxFailed how often the service lets bootstraps fail in a row; 0: without
 	// end. Only the bootstrap loop uses them.

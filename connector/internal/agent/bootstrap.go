@@ -82,17 +82,14 @@ func (a *agent) bootstrapFailed(failures int, err error) {
 	}
 }
 
-// endpointsOf are the endpoints to listen on: available, plain, and under a
-// pinned suffix.
+// endpointsOf are the endpoints to listen on, plain and reliable: available, and
+// under a pinned suffix.
 func (a *agent) endpointsOf(response *bootstrap.Response) []signalling.Endpoint {
 	var endpoints []signalling.Endpoint
-	skipped := 0
 	for _, e := range response.Endpoints {
 		switch err := a.opts.Config.Service.AllowRelayHost(e.Host()); {
 		case !e.Available:
 			a.opts.Log.V(1).Info("An endpoint is not available", "endpoint", e.Host()+"/"+e.ServicePath)
-		case e.Reliable:
-			skipped++
 		case err != nil:
 			a.opts.Log.Error(err, "Refused to listen on an endpoint")
 		default:
@@ -101,10 +98,6 @@ func (a *agent) endpointsOf(response *bootstrap.Response) []signalling.Endpoint 
 				KeyName: e.SharedAccessKeyName, Key: e.SharedAccessKey,
 			})
 		}
-	}
-	if skipped != a.skipped {
-		a.skipped = skipped
-		a.opts.Log.Info("Not listening on reliable endpoints: this version speaks plain ones", "skipped", skipped, "named", len(response.Endpoints))
 	}
 	if len(endpoints) == 0 {
 		a.opts.Log.Info("The service named no endpoint that this connector can listen on", "named", len(response.Endpoints))

@@ -4,12 +4,14 @@
 package rendezvous
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/framing"
+	"github.com/passthrough-dev/connector-operator/connector/wire/reliable"
 )
 
 // run serves the bridged connection, answers what it brought, and accounts for
@@ -22,10 +24,17 @@ func (b *bridge) run() {
 	}()
 	err := b.serve(framing.NewReader(b.conn))
 	close(over)
+	if cause := b.quit(); cause != nil {
+		err = cause
+	}
 	<-left
 	b.requests.Wait()
 	switch h := b.handler; {
 	case err == nil:
+	case errors.Is(err, reliable.ErrSilent), errors.Is(err, reliable.ErrQueueFull):
+		h.drop(DropRelayFailed, "The cloud does not acknowledge what this connector answers on a reliable session", "error", err.Error())
+	case errors.Is(err, reliable.ErrFault):
+		h.drop(DropRelayFailed, "The cloud has ended a reliable session with a fault", "error", err.Error())
 	case !b.conn.failed.Load():
 		h.drop(DropMalformed, "A bridged connection brought what this connector does not understand", "error", err.Error())
 	case b.signals == 0 && !b.ended:
@@ -59,6 +68,7 @@ func (b *bridge) leave(over <-chan struct{}) {
 		return
 	default:
 	}
+	b.endSession(over)
 	// If it cannot be written, the reader fails as well and says so.
 	_ = b.end()
 	_ = b.limitRead()
@@ -68,6 +78,10 @@ func (b *bridge) leave(over <-chan struct{}) {
 func (b *bridge) end() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.endLocked()
+}
+
+func (b *bridge) endLocked() error {
 	if b.ended {
 		return nil
 	}
@@ -83,8 +97,11 @@ func (b *bridge) limitRead() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	limit := idleLimit
-	if b.ended {
+	switch {
+	case b.ended:
 		limit = goodbye
+	case b.session.Established():
+		limit = sessionIdleLimit
 	}
 	if err := b.conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return fmt.Errorf("limiting the idle time of a bridged connection: %w", err)

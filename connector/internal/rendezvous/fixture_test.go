@@ -188,15 +188,7 @@ func (l *lockedBuffer) String() string {
 
 func newStage(t *testing.T, change ...func(*Options)) *stage {
 	t.Helper()
-	s := &stage{
-		t: t, validator: &validator{password: "P@ssw0rd", answer: Answer{Accepted: true, Class: "success"}},
-		observed: &observed{changed: make(chan struct{}, 1)}, logs: &lockedBuffer{}, relay: make(chan net.Conn, 16),
-		refusal: http.StatusServiceUnavailable,
-		settings: Settings{
-			ResponseEndpointFormat: "https://{0}:{1}/subscriber/connection", TotalAttempts: 5,
-			InitialDelay: time.Millisecond, DelayFactor: 2, Limit: 10 * time.Second,
-		},
-	}
+	s := emptyStage(t)
 	server := httptest.NewTLSServer(http.HandlerFunc(s.serve))
 	t.Cleanup(server.Close)
 	client := server.Client()
@@ -208,6 +200,25 @@ func newStage(t *testing.T, change ...func(*Options)) *stage {
 	}
 	client.Transport.(*http.Transport).TLSClientConfig.ServerName = "example.com" // the test server's certificate
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("no redirects") }
+	s.begin(client, change...)
+	return s
+}
+
+// emptyStage lacks a handler.
+func emptyStage(t *testing.T) *stage {
+	return &stage{
+		t: t, validator: &validator{password: "P@ssw0rd", answer: Answer{Accepted: true, Class: "success"}},
+		observed: &observed{changed: make(chan struct{}, 1)}, logs: &lockedBuffer{}, relay: make(chan net.Conn, 16),
+		refusal: http.StatusServiceUnavailable,
+		settings: Settings{
+			ResponseEndpointFormat: "https://{0}:{1}/subscriber/connection", TotalAttempts: 5,
+			InitialDelay: time.Millisecond, DelayFactor: 2, Limit: 10 * time.Second,
+		},
+	}
+}
+
+// begin makes the handler, which posts its verdicts with a client.
+func (s *stage) begin(client *http.Client, change ...func(*Options)) {
 	opts := Options{
 		TenantID: tenant, ConnectorID: func() string { return connector }, Version: "1.2.3", ProxyInUse: true,
 		Pins: pins{}, Keys: keys{}, Validator: s.validator, Client: client, ProxyClient: client,
@@ -223,7 +234,6 @@ func newStage(t *testing.T, change ...func(*Options)) *stage {
 		c(&opts)
 	}
 	s.handler = New(opts)
-	return s
 }
 
 // serve is the service's response endpoint.

@@ -22,7 +22,18 @@ const (
 	dialTimeout     = 10 * time.Second
 	initiationLimit = 60 * time.Second // from dialling to the first envelope
 	idleLimit       = 2 * time.Minute  // between records
-	writeTimeout    = 15 * time.Second
+	// sessionIdleLimit is for connections with a reliable session, which the cloud
+	// keeps for later requests. It is the service's own limit (protocol sections
+	// 4.4 and 6.6).
+	sessionIdleLimit = 10 * time.Minute
+	// maxSessions bounds the reliable sessions at one time, idle ones included, and
+	// is the service's own number (MaxConnections, protocol section 4.4). Further
+	// ones take the place of a rendezvous.
+	maxSessions = 100
+	// requestsPerConnection bounds the requests of one connection that are being
+	// answered, so that one connection does not take every place there is.
+	requestsPerConnection = 100
+	writeTimeout          = 15 * time.Second
 	// lastCall is how long a stopping connector keeps a connection that holds no
 	// request, so that a signal on its way there gets the closing fault.
 	lastCall = time.Second
@@ -140,15 +151,17 @@ type Options struct {
 	Settings    func() Settings
 	Observer    Observer
 	Log         logr.Logger
-	// MaxConcurrent bounds the rendezvous at one time, and the requests that are
-	// being answered: one connection may carry several.
+	// MaxConcurrent bounds the rendezvous at one time, reliable sessions left
+	// aside, and the requests that are being answered: one connection may carry
+	// several.
 	MaxConcurrent int
 }
 
 // Handler takes relayed connection requests. Create it with New.
 type Handler struct {
 	opts     Options
-	slots    chan struct{} // one for each rendezvous
+	slots    chan struct{} // one for each rendezvous that has no session
+	sessions chan struct{} // one for each that has
 	requests chan struct{} // one for each request
 	recent   *recent
 	lastCall time.Duration
@@ -164,6 +177,7 @@ func New(opts Options) *Handler {
 	return &Handler{
 		opts:     opts,
 		slots:    make(chan struct{}, opts.MaxConcurrent),
+		sessions: make(chan struct{}, maxSessions),
 		requests: make(chan struct{}, opts.MaxConcurrent),
 		recent:   newRecent(),
 		lastCall: lastCall,
@@ -198,13 +212,14 @@ func (h *Handler) Handle(message []byte) {
 	}
 	h.active.Add(1)
 	h.opts.Observer.InFlight(1)
+	at := &place{handler: h, among: h.slots}
 	go func() {
 		defer func() {
-			<-h.slots
+			at.leave()
 			h.opts.Observer.InFlight(-1)
 			h.active.Done()
 		}()
-		h.meet(request)
+		h.meet(request, at)
 	}()
 }
 
@@ -243,6 +258,28 @@ func (h *Handler) begin(held *sync.WaitGroup) bool {
 	held.Add(1)
 	return true
 }
+
+// place is one that a connection takes; one goroutine uses it.
+type place struct {
+	handler *Handler
+	among   chan struct{}
+}
+
+// makeRoom moves a connection among the reliable sessions, which may be idle
+// for long: it must not count as a rendezvous for all that time.
+func (p *place) makeRoom() {
+	if p.among != p.handler.slots {
+		return
+	}
+	select {
+	case p.handler.sessions <- struct{}{}:
+		p.leave()
+		p.among = p.handler.sessions
+	default:
+	}
+}
+
+func (p *place) leave() { <-p.among }
 
 func (h *Handler) drop(reason DropReason, message string, keysAndValues ...any) {
 	h.opts.Observer.Dropped(reason)

@@ -13,11 +13,12 @@ import (
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/framing"
 	"github.com/passthrough-dev/connector-operator/connector/wire/relay"
+	"github.com/passthrough-dev/connector-operator/connector/wire/reliable"
 	"github.com/passthrough-dev/connector-operator/connector/wire/signal"
 )
 
 // meet dials the relay instance and serves the bridged connection to its end.
-func (h *Handler) meet(request relay.Connect) {
+func (h *Handler) meet(request relay.Connect, at *place) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	conn, err := h.opts.Dial(ctx, request.InstanceDNSAddress)
 	cancel()
@@ -34,7 +35,10 @@ func (h *Handler) meet(request relay.Connect) {
 		h.drop(reason, "Meeting the cloud at a relay instance failed", "error", err.Error())
 		return
 	}
-	b := &bridge{handler: h, conn: &stream{Conn: conn}, encoder: signal.NewEncoder(), decoder: signal.NewDecoder()}
+	b := &bridge{
+		handler: h, place: at, conn: &stream{Conn: conn}, encoder: signal.NewEncoder(), decoder: signal.NewDecoder(),
+		session: reliable.Accept(reliable.Options{}), held: make(chan struct{}, requestsPerConnection),
+	}
 	b.run()
 }
 
@@ -61,16 +65,24 @@ func (h *Handler) accept(conn net.Conn, id string) error {
 // bridge is one bridged connection.
 type bridge struct {
 	handler *Handler
+	place   *place // only the reader uses it
 	conn    *stream
 	decoder *signal.Decoder
-	// requests are those that are being answered; Handler.begin counts them.
+	// requests are those that are being answered; Handler.begin counts them, and
+	// held bounds them.
 	requests sync.WaitGroup
-	signals  int // that got a reply; only the reader uses it
+	held     chan struct{}
 
 	mu      sync.Mutex // serialises writes; protects what follows
 	encoder *signal.Encoder
-	open    bool // the preamble was acknowledged
-	ended   bool // this side's end record is out: nothing may follow it
+	// session is that of a reliable endpoint. On a plain one nothing concerns it.
+	session *reliable.Session
+	timer   *time.Timer // for what the session sends again; nil before there is any
+	signals int         // that got a reply
+	open    bool        // the preamble was acknowledged
+	ended   bool        // this side's end record is out: nothing may follow it
+	served  bool        // nobody reads any more
+	cause   error       // why the timer has closed the connection
 }
 
 // serve reads records until the cloud ends the connection.
@@ -104,13 +116,22 @@ func (b *bridge) serve(r *framing.Reader) error {
 	}
 }
 
-// envelope acts on one message. Only what cannot be read is an error.
+// envelope acts on one message. Only what cannot be read, or breaks the rules
+// of a reliable session, is an error.
 func (b *bridge) envelope(content []byte) error {
 	arrived := time.Now()
 	envelope, err := b.decoder.Decode(content)
 	if err != nil {
 		return err
 	}
+	if b.concernsSession(envelope) {
+		return b.sequenced(envelope, arrived)
+	}
+	return b.act(envelope, arrived)
+}
+
+// act acts on a message whose turn it is.
+func (b *bridge) act(envelope signal.Envelope, arrived time.Time) error {
 	if envelope.Kind != signal.KindSignal {
 		return nil // a ping, or something newer: no answer is due
 	}
@@ -118,16 +139,11 @@ func (b *bridge) envelope(content []byte) error {
 		b.handler.opts.Observer.Dropped(DropClosing)
 		return b.decline(envelope, "The connector is shutting down.")
 	}
-	select {
-	case b.handler.requests <- struct{}{}:
-	default:
+	release, ok := b.hold()
+	if !ok {
 		b.requests.Done()
 		b.handler.opts.Observer.Dropped(DropOverload)
 		return b.decline(envelope, "The connector has too much to do.")
-	}
-	release := func() {
-		<-b.handler.requests
-		b.requests.Done()
 	}
 	// This acknowledges the signal and not the password: it goes out at once.
 	if err := b.reply(signal.Envelope{
@@ -142,6 +158,26 @@ func (b *bridge) envelope(content []byte) error {
 		b.handler.answer(envelope.Signal, arrived)
 	}()
 	return nil
+}
+
+// hold takes a place among the requests of this connection and of all.
+func (b *bridge) hold() (release func(), ok bool) {
+	select {
+	case b.held <- struct{}{}:
+	default:
+		return nil, false
+	}
+	select {
+	case b.handler.requests <- struct{}{}:
+	default:
+		<-b.held
+		return nil, false
+	}
+	return func() {
+		<-b.handler.requests
+		<-b.held
+		b.requests.Done()
+	}, true
 }
 
 // decline answers a signal with the closing fault: the one answer that makes
@@ -159,15 +195,20 @@ func (b *bridge) reply(envelope signal.Envelope) error {
 	if b.ended {
 		return nil // too late; the cloud sees the end record instead
 	}
+	b.signals++
+	if b.session.Established() {
+		return b.replySequenced(envelope)
+	}
+	return b.writeEnvelope(envelope)
+}
+
+// writeEnvelope needs b.mu, as the order of encoding is that of writing.
+func (b *bridge) writeEnvelope(envelope signal.Envelope) error {
 	content, err := b.encoder.Encode(envelope)
 	if err != nil {
 		return err
 	}
-	if err := b.writeLocked(framing.AppendSizedEnvelope(nil, content)); err != nil {
-		return err
-	}
-	b.signals++
-	return nil
+	return b.writeLocked(framing.AppendSizedEnvelope(nil, content))
 }
 
 func (b *bridge) acknowledge() error {
