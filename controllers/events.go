@@ -22,7 +22,7 @@ func noteText(s string) string { return prose.Line(s, noteLimit) }
 // time there is nothing to warn of.
 func eventKind(was *metav1.Condition, now metav1.Condition) string {
 	switch now.Reason {
-	case v1alpha1.ReasonRegistering, v1alpha1.ReasonUpdating:
+	case v1alpha1.ReasonRegistering, v1alpha1.ReasonUpdating, v1alpha1.ReasonNotReported:
 		return corev1.EventTypeNormal
 	case v1alpha1.ReasonNotReady, v1alpha1.ReasonPartlyReady:
 		if was == nil || (was.Status != metav1.ConditionTrue && was.Reason != v1alpha1.ReasonPartlyReady) {

@@ -56,6 +56,9 @@ type observation struct {
 	inputs string
 	// attempt is what is remembered of registrations that failed.
 	attempt attempt
+	// askAgain is after what time connectors are to be asked what they tell; zero
+	// if none is there to be asked.
+	askAgain time.Duration
 }
 
 // instance is one connector that the specification asks for.
@@ -75,10 +78,12 @@ type instance struct {
 
 	// pod is the connector's pod: the one that is not being deleted, if any.
 	pod *corev1.Pod
-	// report is what a running pod that is not ready told, reportProblem why it
-	// told nothing.
+	// report is what a running pod told when it was asked in this pass,
+	// reportProblem why it told nothing. Pods that are ready are not asked each time.
 	report        *config.Status
 	reportProblem error
+	// told is what the connector told last, in this pass or lately; nil if nothing.
+	told *tells
 }
 
 // registered reports whether the connector needs no registration.

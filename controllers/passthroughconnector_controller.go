@@ -64,6 +64,7 @@ type Reconciler struct {
 	register registrar
 	reports  reporter
 	memory   *memory
+	told     *toldMemory
 	now      func() time.Time // stamps conditions, and judges expiry
 
 	defaultImage string
@@ -90,7 +91,7 @@ type Options struct {
 func New(o Options) *Reconciler {
 	return &Reconciler{
 		client: o.Client, live: o.Live, recorder: o.Recorder,
-		register: enrolment.Registrar{}, reports: newStatusReader(), memory: newMemory(), now: time.Now,
+		register: enrolment.Registrar{}, reports: newStatusReader(), memory: newMemory(), told: &toldMemory{}, now: time.Now,
 		defaultImage: o.DefaultImage, firstRetry: firstRetry, recheck: recheckUnready,
 	}
 }
@@ -147,6 +148,7 @@ func (r *Reconciler) next(seen observation, todo plan, done outcome, status v1al
 			sooner(max(at.Sub(seen.now), time.Millisecond))
 		}
 	}
+	sooner(seen.askAgain)
 	if status.ReadyReplicas == nil || int(*status.ReadyReplicas) < len(seen.instances) {
 		sooner(jittered(r.recheck))
 	}

@@ -57,7 +57,7 @@ func summarize(o observation, p plan, done outcome) v1alpha1.PassthroughConnecto
 	s.Replicas, s.ReadyReplicas, s.UpdatedReplicas = &pods, &readyOnes, &updated
 
 	registered := registeredCondition(o, p, done)
-	for _, c := range []metav1.Condition{registered, readyCondition(o, p, done, s, registered)} {
+	for _, c := range []metav1.Condition{registered, readyCondition(o, p, done, s, registered), serviceCondition(o)} {
 		if old := meta.FindStatusCondition(o.connector.Status.Conditions, c.Type); old != nil {
 			s.Conditions = append(s.Conditions, *old)
 		}
@@ -87,6 +87,7 @@ func connectorStatus(in *instance, done outcome) v1alpha1.ConnectorStatus {
 		c.Thumbprint = identity.Thumbprint
 		c.NotAfter = new(metav1.NewTime(identity.NotAfter))
 	}
+	c = withTold(c, in.told)
 	if !*c.Ready {
 		c.Message = prose.Line(explain(in, done), connectorMessageLimit)
 	}

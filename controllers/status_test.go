@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,10 +176,11 @@ func TestConditions(t *testing.T) {
 }
 
 // checkConditions checks the laws of a status: every condition is there, once,
-// for the generation, with a reason and a message, and True says the right thing.
-func checkConditions(t *testing.T, pc *v1alpha1.PassthroughConnector, status v1alpha1.PassthroughConnectorStatus) {
+// for the generation, with a reason and a message, and True says the right thing:
+// one reason of each condition, and those of alsoGood.
+func checkConditions(t *testing.T, pc *v1alpha1.PassthroughConnector, status v1alpha1.PassthroughConnectorStatus, alsoGood ...string) {
 	t.Helper()
-	want := map[string]string{v1alpha1.ConditionReady: v1alpha1.ReasonAllReady, v1alpha1.ConditionRegistered: v1alpha1.ReasonRegistered}
+	want := map[string]string{v1alpha1.ConditionReady: v1alpha1.ReasonAllReady, v1alpha1.ConditionRegistered: v1alpha1.ReasonRegistered, v1alpha1.ConditionServiceHealthy: v1alpha1.ReasonServiceOk}
 	if len(status.Conditions) != len(want) {
 		t.Errorf("there are %d conditions, want %d", len(status.Conditions), len(want))
 	}
@@ -195,7 +197,7 @@ func checkConditions(t *testing.T, pc *v1alpha1.PassthroughConnector, status v1a
 			t.Errorf("%s is for generation %d, the generation is %d", kind, c.ObservedGeneration, pc.Generation)
 		case c.Message == "" || c.LastTransitionTime.IsZero():
 			t.Errorf("%s has no message or time", kind)
-		case (c.Status == metav1.ConditionTrue) != (c.Reason == goodReason):
+		case (c.Status == metav1.ConditionTrue) != (c.Reason == goodReason || slices.Contains(alsoGood, c.Reason)):
 			t.Errorf("%s is %s for the reason %s", kind, c.Status, c.Reason)
 		case strings.ContainsAny(c.Message, "\n\t"):
 			t.Errorf("the message of %s has several lines: %q", kind, c.Message)

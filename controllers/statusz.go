@@ -29,28 +29,23 @@ const (
 	// reportsAtOnce bounds how many connectors are asked at the same time.
 	reportsAtOnce = 8
 
-	// reportsPerPass bounds how many connectors are asked in one pass. The
-	// conditions name one connector; nobody reads forty.
+	// reportsPerPass bounds how many connectors are asked in one pass. Those that
+	// are left are asked in the next.
 	reportsPerPass = 16
 
 	// reportLimit bounds an answer.
 	reportLimit = 64 << 10
 )
 
-// observeReports asks connectors that run but are not ready why. Connectors that
-// are ready are not asked: probes have done that.
+// observeReports asks connectors that run: those that are not ready in every
+// pass, why; those that are from time to time, what the service says. What they
+// tell is remembered until they are asked again.
 func (r *Reconciler) observeReports(ctx context.Context, o *observation) {
 	var (
 		wg    sync.WaitGroup
 		slots = make(chan struct{}, reportsAtOnce)
-		asked int
 	)
-	for i := range o.instances {
-		in := &o.instances[i]
-		if in.pod == nil || !answers(in.pod) || ready(in) || asked == reportsPerPass {
-			continue
-		}
-		asked++
+	for _, in := range r.toAsk(o) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
@@ -65,6 +60,7 @@ func (r *Reconciler) observeReports(ctx context.Context, o *observation) {
 		})
 	}
 	wg.Wait()
+	r.remember(o)
 }
 
 // answers reports whether a pod's connector can be asked.

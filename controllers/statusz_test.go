@@ -112,7 +112,7 @@ func runningPod() *corev1.Pod {
 	}
 }
 
-func TestOnlyRunningConnectorsThatAreNotReadyAreAsked(t *testing.T) {
+func TestOnlyRunningConnectorsAreAsked(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*instance)
 		want   int32
@@ -122,7 +122,7 @@ func TestOnlyRunningConnectorsThatAreNotReadyAreAsked(t *testing.T) {
 		"one whose pod is starting":  {func(i *instance) { i.pod.Status.Phase = corev1.PodPending }, 0},
 		"one without an address":     {func(i *instance) { i.pod.Status.PodIP = "" }, 0},
 		"one whose pod is going":     {func(i *instance) { i.pod.DeletionTimestamp = &metav1.Time{Time: time.Now()} }, 0},
-		"one that is ready":          {func(i *instance) { i.deployment = deploymentWith(1, 1) }, 0},
+		"one that is ready":          {func(i *instance) { i.deployment = deploymentWith(1, 1) }, 1},
 		"one whose Deployment waits": {func(i *instance) { i.deployment = deploymentWith(1, 0) }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestOnlyRunningConnectorsThatAreNotReadyAreAsked(t *testing.T) {
 				reporter := &slowReporter{}
 				in := instance{pod: runningPod()}
 				tc.change(&in)
-				(&Reconciler{reports: reporter}).observeReports(t.Context(), &observation{instances: []instance{in}})
+				(&Reconciler{reports: reporter}).observeReports(t.Context(), &observation{connector: fixture.Connector(), instances: []instance{in}})
 				if got := reporter.asked.Load(); got != tc.want {
 					t.Errorf("asked %d times, want %d", got, tc.want)
 				}

@@ -99,6 +99,35 @@ type ConnectorStatus struct {
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
+	// state is what the service says of the connector, as the connector last told:
+	// Ok, UpdateRequired, InfoServiceMessage, ErrorServiceMessage, or something
+	// newer. It is empty until the connector has bootstrapped.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	State string `json:"state,omitempty"`
+
+	// lastBootstrapTime is when the service last answered the connector, rounded
+	// down to the hour. More than two hours ago means that the service lists the
+	// connector as inactive.
+	//
+	// +optional
+	LastBootstrapTime *metav1.Time `json:"lastBootstrapTime,omitempty"`
+
+	// links is how many signalling links the connector had attached when it last
+	// told, which is every few minutes.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Links *int32 `json:"links,omitempty"`
+
+	// serviceMessage is the service's text for the administrator about the
+	// connector, cut to one line.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	ServiceMessage string `json:"serviceMessage,omitempty"`
+
 	// ready says whether the connector serves sign-ins.
 	//
 	// +required

@@ -40,6 +40,15 @@ func (in *ConnectorStatus) DeepCopyInto(out *ConnectorStatus) {
 		in, out := &in.NotAfter, &out.NotAfter
 		*out = (*in).DeepCopy()
 	}
+	if in.LastBootstrapTime != nil {
+		in, out := &in.LastBootstrapTime, &out.LastBootstrapTime
+		*out = (*in).DeepCopy()
+	}
+	if in.Links != nil {
+		in, out := &in.Links, &out.Links
+		*out = new(int32)
+		**out = **in
+	}
 	if in.Ready != nil {
 		in, out := &in.Ready, &out.Ready
 		*out = new(bool)

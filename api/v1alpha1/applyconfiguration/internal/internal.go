@@ -46,6 +46,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: index
       type:
         scalar: numeric
+    - name: lastBootstrapTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: links
+      type:
+        scalar: numeric
     - name: message
       type:
         scalar: string
@@ -58,6 +64,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ready
       type:
         scalar: boolean
+    - name: serviceMessage
+      type:
+        scalar: string
+    - name: state
+      type:
+        scalar: string
     - name: thumbprint
       type:
         scalar: string

@@ -26,6 +26,20 @@ type ConnectorStatusApplyConfiguration struct {
 	Thumbprint *string `json:"thumbprint,omitempty"`
 	// notAfter is when the connector's certificate ends.
 	NotAfter *v1.Time `json:"notAfter,omitempty"`
+	// state is what the service says of the connector, as the connector last told:
+	// Ok, UpdateRequired, InfoServiceMessage, ErrorServiceMessage, or something
+	// newer. It is empty until the connector has bootstrapped.
+	State *string `json:"state,omitempty"`
+	// lastBootstrapTime is when the service last answered the connector, rounded
+	// down to the hour. More than two hours ago means that the service lists the
+	// connector as inactive.
+	LastBootstrapTime *v1.Time `json:"lastBootstrapTime,omitempty"`
+	// links is how many signalling links the connector had attached when it last
+	// told, which is every few minutes.
+	Links *int32 `json:"links,omitempty"`
+	// serviceMessage is the service's text for the administrator about the
+	// connector, cut to one line.
+	ServiceMessage *string `json:"serviceMessage,omitempty"`
 	// ready says whether the connector serves sign-ins.
 	Ready *bool `json:"ready,omitempty"`
 	// message says why the connector is not ready and what to do about it. It is
@@ -76,6 +90,38 @@ func (b *ConnectorStatusApplyConfiguration) WithThumbprint(value string) *Connec
 // If called multiple times, the NotAfter field is set to the value of the last call.
 func (b *ConnectorStatusApplyConfiguration) WithNotAfter(value v1.Time) *ConnectorStatusApplyConfiguration {
 	b.NotAfter = &value
+	return b
+}
+
+// WithState sets the State field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the State field is set to the value of the last call.
+func (b *ConnectorStatusApplyConfiguration) WithState(value string) *ConnectorStatusApplyConfiguration {
+	b.State = &value
+	return b
+}
+
+// WithLastBootstrapTime sets the LastBootstrapTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastBootstrapTime field is set to the value of the last call.
+func (b *ConnectorStatusApplyConfiguration) WithLastBootstrapTime(value v1.Time) *ConnectorStatusApplyConfiguration {
+	b.LastBootstrapTime = &value
+	return b
+}
+
+// WithLinks sets the Links field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Links field is set to the value of the last call.
+func (b *ConnectorStatusApplyConfiguration) WithLinks(value int32) *ConnectorStatusApplyConfiguration {
+	b.Links = &value
+	return b
+}
+
+// WithServiceMessage sets the ServiceMessage field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServiceMessage field is set to the value of the last call.
+func (b *ConnectorStatusApplyConfiguration) WithServiceMessage(value string) *ConnectorStatusApplyConfiguration {
+	b.ServiceMessage = &value
 	return b
 }
 
