@@ -90,6 +90,8 @@ func parse(args []string, stderr io.Writer) (opts cloud.Options, readyFile strin
 	flags.DurationVar(&opts.BootstrapInterval, "bootstrap-interval", 10*time.Minute, "how often connectors are told to bootstrap; one that misses three is inactive")
 	flags.DurationVar(&opts.CertificateLifetime, "certificate-lifetime", 180*24*time.Hour, "lifetime of connector certificates")
 	flags.StringVar((*string)(&opts.Delivery), "delivery", "auto", "how requests reach connectors: auto (as the service), inline, connect (fetched from the proxy host) or connect-bytes")
+	flags.DurationVar(&opts.AcceptTimeout, "accept-timeout", 5*time.Second, "how long a connector may take to accept a request before the next one is tried")
+	flags.DurationVar(&opts.ResponseTimeout, "response-timeout", 15*time.Second, "how long a sign-in waits for its verdict")
 	flags.StringVar(&readyFile, "ready-file", "", "file to write, when the tenant is ready, with its addresses as JSON")
 	flags.IntVar(&level, "v", 0, "log level: 0 for changes, 1 for decisions")
 	if err := flags.Parse(args); err != nil {

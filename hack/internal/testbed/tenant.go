@@ -56,6 +56,11 @@ type Stats struct {
 	Registrations int `json:"registrations"`
 	Bootstraps    int `json:"bootstraps"`
 	SignIns       int `json:"signIns"`
+	Responses     int `json:"responses"`
+	// LateResponses came after the time limit or twice; ConflictingResponses are
+	// those of them that contradict the one that was taken.
+	LateResponses        int `json:"lateResponses"`
+	ConflictingResponses int `json:"conflictingResponses"`
 }
 
 // TokenRequest asks for a registration token; the zero value asks for a good

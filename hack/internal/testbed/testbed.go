@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +54,12 @@ type Options struct {
 	Detached bool
 	// TenantArgs and DirectoryArgs are added to the command lines.
 	TenantArgs, DirectoryArgs []string
+	// WithoutCluster leaves out the control plane and the operator: tenant and
+	// directory only, for connectors that StartConnector starts.
+	WithoutCluster bool
+	// Programs is a directory that holds the built programs, as Build leaves
+	// them; empty to build them into Dir.
+	Programs string
 }
 
 // Testbed is a running system. Its methods may be called concurrently.
@@ -88,6 +95,10 @@ func Start(ctx context.Context, opts Options) (_ *Testbed, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("resolving the testbed's directory: %w", err)
 	}
+	built := opts.Programs != ""
+	if !built {
+		opts.Programs = filepath.Join(dir, "bin")
+	}
 	t := &Testbed{Dir: dir, opts: opts, repo: repo, Kubeconfig: filepath.Join(dir, "cluster", "kubeconfig")}
 	for _, d := range []string{"bin", "cluster", "tenant", "directory", "logs", "run"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o750); err != nil {
@@ -99,14 +110,19 @@ func Start(ctx context.Context, opts Options) (_ *Testbed, err error) {
 			err = errors.Join(err, t.Stop())
 		}
 	}()
-	if err := t.build(ctx); err != nil {
-		return nil, err
+	if !built {
+		if err := t.build(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.startDirectory(ctx); err != nil {
 		return nil, err
 	}
 	if err := t.startTenant(ctx); err != nil {
 		return nil, err
+	}
+	if opts.WithoutCluster {
+		return t, nil
 	}
 	if err := t.startCluster(ctx); err != nil {
 		return nil, err
@@ -143,18 +159,36 @@ func findRepository() (string, error) {
 }
 
 // Binary returns the path of one of the built programs.
-func (t *Testbed) Binary(name string) string { return filepath.Join(t.Dir, "bin", name) }
+func (t *Testbed) Binary(name string) string { return filepath.Join(t.opts.Programs, name) }
 
-// build compiles the four programs and the control plane. Compiled packages
+// Build compiles what testbeds without a cluster need into a directory, for
+// Options.Programs of several of them.
+func Build(ctx context.Context, dir string) error {
+	repo, err := findRepository()
+	if err != nil {
+		return err
+	}
+	t := &Testbed{repo: repo, opts: Options{Programs: dir, WithoutCluster: true, Progress: func(string) {}}}
+	return t.build(ctx)
+}
+
+// build compiles the programs and the control plane. Compiled packages
 // are cached by the go command, so a second run takes a second or two.
 func (t *Testbed) build(ctx context.Context) error {
-	t.opts.Progress("building operator, connector, tenant and directory")
-	for name, pkg := range map[string]string{"operator": ".", "connector": "./connector", "tenant": "./hack/tenant", "directory": "./hack/directory"} {
+	programs := map[string]string{"connector": "./connector", "tenant": "./hack/tenant", "directory": "./hack/directory"}
+	if !t.opts.WithoutCluster {
+		programs["operator"] = "."
+	}
+	t.opts.Progress("building " + strings.Join(slices.Sorted(maps.Keys(programs)), ", "))
+	for name, pkg := range programs {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", t.Binary(name), pkg)
 		cmd.Dir = t.repo
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 		}
+	}
+	if t.opts.WithoutCluster {
+		return nil
 	}
 	if bin := os.Getenv("KUBECLUSTER_BIN"); bin != "" {
 		t.cluster = filepath.Dir(bin)

@@ -63,15 +63,27 @@ func (s *Service) deliver(id string, a answer) tally.Event {
 	defer s.mu.Unlock()
 	tx := s.pending[id]
 	if tx == nil {
-		if _, ok := s.past[id]; ok {
-			return tally.LateResponses
+		before, ok := s.past[id]
+		if !ok {
+			return tally.UnknownResponses
 		}
-		return tally.UnknownResponses
+		s.compare(before.taken, a)
+		return tally.LateResponses
 	}
 	select {
 	case tx.answer <- a:
+		tx.taken = &a
 		return tally.Responses
 	default:
+		s.compare(tx.taken, a)
 		return tally.LateResponses
+	}
+}
+
+// compare counts an answer that contradicts the one that was taken. The same
+// one again is what the retry rule makes (protocol section 9.5).
+func (s *Service) compare(taken *answer, late answer) {
+	if taken != nil && (taken.verdict.Authenticated != late.verdict.Authenticated || taken.verdict.Reason != late.verdict.Reason) {
+		s.opts.Tally.Count(tally.ConflictingResponses)
 	}
 }

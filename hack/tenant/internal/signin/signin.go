@@ -92,8 +92,13 @@ type Service struct {
 	turn    uint64
 	ports   int                     // given out
 	pending map[string]*transaction // by transaction id
-	// past holds transactions that are over, and since when.
-	past map[string]time.Time
+	past    map[string]past         // by transaction id
+}
+
+// past is what is known of a transaction that is over.
+type past struct {
+	since time.Time
+	taken *answer // nil if none came in time
 }
 
 // New returns a service. Call Close when done.
@@ -101,7 +106,7 @@ func New(opts Options) *Service {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Service{
 		opts: opts, ctx: ctx, cancel: cancel,
-		waiting: map[string]*handout{}, pending: map[string]*transaction{}, past: map[string]time.Time{},
+		waiting: map[string]*handout{}, pending: map[string]*transaction{}, past: map[string]past{},
 	}
 }
 
@@ -146,6 +151,7 @@ type transaction struct {
 	configurationHash string
 	data              []signal.EncryptedData
 	answer            chan answer // holds one
+	taken             *answer     // what was put there; under Service.mu
 	asked             map[string]bool
 	attempts          int
 	signalled         bool // some connector has been sent the signal
@@ -342,9 +348,9 @@ func (s *Service) end(tx *transaction) {
 		delete(s.waiting, connection)
 	}
 	now := time.Now()
-	s.past[tx.id] = now
-	for id, since := range s.past {
-		if now.Sub(since) > remember {
+	s.past[tx.id] = past{since: now, taken: tx.taken}
+	for id, p := range s.past {
+		if now.Sub(p.since) > remember {
 			delete(s.past, id)
 		}
 	}

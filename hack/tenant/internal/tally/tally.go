@@ -32,11 +32,13 @@ const (
 	Retries  Event = "retries"
 	// ClosingFaults counts connectors that said they are shutting down.
 	ClosingFaults Event = "closingFaults"
-	// Responses counts verdicts taken; the next two, those that came after the
-	// time limit or twice, and those that belong to no sign-in.
-	Responses        Event = "responses"
-	LateResponses    Event = "lateResponses"
-	UnknownResponses Event = "unknownResponses"
+	// Responses counts verdicts taken; the next ones, those that came after the
+	// time limit or twice, those of them that say something else than the one
+	// that was taken, and those that belong to no sign-in.
+	Responses            Event = "responses"
+	LateResponses        Event = "lateResponses"
+	ConflictingResponses Event = "conflictingResponses"
+	UnknownResponses     Event = "unknownResponses"
 	// Fetches counts requests that connectors fetched; FetchesRefused, those that
 	// asked in vain.
 	Fetches        Event = "fetches"
@@ -60,7 +62,7 @@ const (
 
 var all = []Event{
 	Registrations, RegistrationsRefused, Renewals, RenewalsRefused, Bootstraps, BootstrapsRefused, LinksRefused,
-	SignIns, SignInSuccesses, SignInFailures, Attempts, Retries, ClosingFaults, Responses, LateResponses, UnknownResponses, Fetches, FetchesRefused,
+	SignIns, SignInSuccesses, SignInFailures, Attempts, Retries, ClosingFaults, Responses, LateResponses, ConflictingResponses, UnknownResponses, Fetches, FetchesRefused,
 	DefectNameClaim, DefectConnectorID, DefectForeignResponse, DefectVerdict, DefectBootstrapIDs, DefectFetch, ProxyTunnels, ProxyRefused,
 }
 
