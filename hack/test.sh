@@ -29,10 +29,15 @@ export KUBEBUILDER_ASSETS="${KUBEBUILDER_ASSETS:-$cluster}"
 export REQUIRE_CLUSTER=1
 
 step "unit, wire vector, fuzz seed and API server tests, with the race detector"
-# The end-to-end package starts a whole cluster; it runs by itself afterwards so
-# that nothing competes with it for the processor.
-mapfile -t packages < <(go list ./... | grep -v '/hack/e2e$')
+# The end-to-end package starts a whole cluster, and the interoperability tests
+# many processes; they run by themselves afterwards so that nothing competes
+# with them for the processor.
+mapfile -t packages < <(go list ./... | grep -vE '/hack/(e2e|interop)$')
 go test -race -shuffle=on -timeout 20m "${packages[@]}"
+
+step "connector processes against the tenant: every path, and faults at every moment"
+# The scenes mostly wait for back-offs: many at a time.
+go test -timeout 20m -parallel 24 ./hack/interop
 
 step "the test cluster's own tests"
 (cd hack/cluster && go test -timeout 20m ./...)

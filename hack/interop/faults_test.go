@@ -54,6 +54,9 @@ func TestSignInsSurviveFaultsAtEveryMoment(t *testing.T) {
 type service struct {
 	name  string
 	match func(target string) bool
+	// lasting says that the connection is made when the connector starts, and
+	// again only after a pause: it is started anew for each moment.
+	lasting bool
 }
 
 // path is one way through the protocol.
@@ -78,10 +81,10 @@ func bootstrapHost(target string) bool { return strings.Contains(target, ".boots
 
 func paths() []path {
 	services := []service{
-		{name: "signalling", match: namespace},
+		{name: "signalling", match: namespace, lasting: true},
 		{name: "rendezvous", match: relayInstance},
 		{name: "answer", match: proxyHost},
-		{name: "bootstrap", match: bootstrapHost},
+		{name: "bootstrap", match: bootstrapHost, lasting: true},
 	}
 	return []path{
 		{name: "WebSocket, plain, inline", services: services},
@@ -160,12 +163,29 @@ func (s *scene) inflict(t *testing.T, to service, kind faultproxy.Kind, chunks i
 	before := s.stats(t)
 	struck := s.proxy.Arm(faultproxy.Fault{Kind: kind, Match: to.match, Chunks: chunks})
 	defer s.proxy.Heal()
-	s.proxy.CutAll(to.match) // so that there is a connection with a beginning
+	// There must be a connection with a beginning.
+	if to.lasting {
+		if err := s.connector.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		s.proxy.CutAll(to.match)
+	}
 	hit := false
 	// Links that are being made take a while; each link then brings sign-ins.
-	for quiet := 0; quiet < 2*len(s.links(t)) && !hit; {
-		if s.signIn(t, to, kind, chunks) && s.settled(t) {
-			quiet++
+	ctx, cancel := context.WithTimeout(t.Context(), recovery)
+	defer cancel()
+	for quiet := 0; !hit; {
+		if s.signIn(t, to, kind, chunks) {
+			if links, settled := s.links(t); settled {
+				quiet++
+				if quiet > 2*links {
+					break
+				}
+			}
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%s at %s after %d chunks: sign-ins fail though nothing is broken", kind, to.name, chunks)
 		}
 		select {
 		case <-struck:
@@ -192,19 +212,15 @@ func (s *scene) stats(t *testing.T) testbed.Stats {
 	return stats
 }
 
-func (s *scene) links(t *testing.T) []config.LinkStatus {
+// links returns how many signalling links there are, and whether all of them
+// are attached.
+func (s *scene) links(t *testing.T) (n int, attached bool) {
 	t.Helper()
 	status, err := s.connector.Status(t.Context())
 	if err != nil {
-		t.Fatal(err)
+		return 0, false // it is starting
 	}
-	return status.Links
-}
-
-// settled reports whether every link is attached.
-func (s *scene) settled(t *testing.T) bool {
-	t.Helper()
-	return !slices.ContainsFunc(s.links(t), func(l config.LinkStatus) bool { return l.State != config.LinkAttached })
+	return len(status.Links), status.Ready && !slices.ContainsFunc(status.Links, func(l config.LinkStatus) bool { return l.State != config.LinkAttached })
 }
 
 // signIn signs in with the right and the wrong password by turns. Trouble is

@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,6 +40,9 @@ type Connector struct {
 	ID string
 	// Health is the base URL of its status pages.
 	Health string
+
+	bed    *Testbed
+	config string
 }
 
 // StartConnector registers a connector with the tenant, writes its
@@ -82,11 +86,28 @@ func (t *Testbed) StartConnector(ctx context.Context, name string, change ...fun
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the configuration of connector %s: %w", name, err)
 	}
-	process, err := t.start(name, t.Binary("connector"), "run", "--config", file, "--bind-address", "127.0.0.1")
-	if err != nil {
-		return nil, err
+	connector := &Connector{ID: id, Health: "http://127.0.0.1:" + strconv.Itoa(port), bed: t, config: file}
+	return connector, connector.run(name)
+}
+
+func (c *Connector) run(name string) (err error) {
+	c.Process, err = c.bed.start(name, c.bed.Binary("connector"), "run", "--config", c.config, "--bind-address", "127.0.0.1")
+	return err
+}
+
+// Restart stops the connector, which drains it, and starts it with the same
+// configuration and identity.
+func (c *Connector) Restart() error {
+	if err := c.bed.forget(c.Process); err != nil {
+		return err
 	}
-	return &Connector{Process: process, ID: id, Health: "http://127.0.0.1:" + strconv.Itoa(port)}, nil
+	return c.run(c.Name)
+}
+
+// forget stops a process that the testbed need not stop any more.
+func (t *Testbed) forget(p *Process) error {
+	t.processes = slices.DeleteFunc(t.processes, func(other *Process) bool { return other == p })
+	return p.Stop()
 }
 
 // PID is the process id, for measurements.
