@@ -101,10 +101,14 @@ func (o Options) Validate() error {
 	}
 	for flag, d := range map[string]time.Duration{
 		"--bootstrap-interval": o.BootstrapInterval, "--certificate-lifetime": o.CertificateLifetime,
-		"--accept-timeout": o.AcceptTimeout, "--response-timeout": o.ResponseTimeout,
 	} {
 		if d < time.Second {
 			fault("%s must be at least one second", flag)
+		}
+	}
+	for flag, d := range map[string]time.Duration{"--accept-timeout": o.AcceptTimeout, "--response-timeout": o.ResponseTimeout} {
+		if d <= 0 {
+			fault("%s must be longer than nothing", flag)
 		}
 	}
 	return errors.Join(faults...)
