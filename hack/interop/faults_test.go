@@ -39,11 +39,11 @@ const maxChunks = 60
 // run it with -parallel 32.
 func TestSignInsSurviveFaultsAtEveryMoment(t *testing.T) {
 	for _, p := range paths() {
-		for _, to := range p.services {
+		for _, to := range p.services() {
 			for _, kind := range faultproxy.Kinds() {
-				t.Run(fmt.Sprintf("%s/%s at %s", p.name, kind, to.name), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%s at %s", p, kind, to.name), func(t *testing.T) {
 					t.Parallel()
-					newScene(t, p).sweep(t, to, kind)
+					newScene(t, p, "--accept-timeout", "2s").sweep(t, to, kind)
 				})
 			}
 		}
@@ -59,14 +59,6 @@ type service struct {
 	lasting bool
 }
 
-// path is one way through the protocol.
-type path struct {
-	name     string
-	tenant   []string // flags
-	change   func(*config.Config)
-	services []service
-}
-
 func relayInstance(target string) bool {
 	return strings.Contains(target, ".servicebus.test") && strings.HasPrefix(target, "g")
 }
@@ -79,65 +71,14 @@ func proxyHost(target string) bool { return strings.Contains(target, ".connector
 
 func bootstrapHost(target string) bool { return strings.Contains(target, ".bootstrap.") }
 
-func paths() []path {
-	services := []service{
+// services are what a connector connects to on a path.
+func (p path) services() []service {
+	return []service{
 		{name: "signalling", match: namespace, lasting: true},
 		{name: "rendezvous", match: relayInstance},
 		{name: "answer", match: proxyHost},
 		{name: "bootstrap", match: bootstrapHost, lasting: true},
 	}
-	return []path{
-		{name: "WebSocket, plain, inline", services: services},
-	}
-}
-
-// scene is one tenant, one directory and one connector behind a fault proxy.
-type scene struct {
-	path
-	bed       *testbed.Testbed
-	proxy     *faultproxy.Proxy
-	connector *testbed.Connector
-	turn      int
-}
-
-func newScene(t *testing.T, p path) *scene {
-	t.Helper()
-	ctx := t.Context()
-	bed, err := testbed.Start(ctx, testbed.Options{
-		Dir: t.TempDir(), WithoutCluster: true, Programs: programs,
-		TenantArgs: append([]string{"--accept-timeout", "2s", "--bootstrap-interval", "2s"}, p.tenant...),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := bed.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	proxy, err := faultproxy.Start(strings.TrimPrefix(bed.Tenant.Proxy, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := proxy.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	connector, err := bed.StartConnector(ctx, "connector-0", func(c *config.Config) {
-		c.Service.ProxyURL = proxy.URL()
-		if p.change != nil {
-			p.change(c)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &scene{path: p, bed: bed, proxy: proxy, connector: connector}
-	if err := connector.AwaitReady(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // sweep inflicts one kind of fault on one service at one moment after another,

@@ -29,6 +29,7 @@ type Tenant struct {
 // SignIn is the outcome of one sign-in as the tenant saw it.
 type SignIn struct {
 	RequestID     string  `json:"requestID"`
+	CorrelationID string  `json:"correlationID"`
 	Username      string  `json:"username"`
 	Verdict       string  `json:"verdict"` // "success" or "failure"
 	Reason        string  `json:"reason"`  // Win32 code or text; empty on success
@@ -38,6 +39,8 @@ type SignIn struct {
 	ConnectorName string  `json:"connectorName"`
 	LatencyMS     float64 `json:"latencyMs"`
 	Attempts      int     `json:"attempts"`
+	// AnswerHeaders came with the verdict.
+	AnswerHeaders map[string]string `json:"answerHeaders"`
 }
 
 // Agent is a registered connector as the tenant lists it.

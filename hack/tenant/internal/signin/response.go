@@ -16,7 +16,23 @@ type answer struct {
 	connectorID string
 	verdict     signal.Verdict
 	invalid     bool // it could not be read
+	headers     map[string]string
 }
+
+// answerHeaders are the headers of protocol section 9.2 that came, without the
+// verdict, which is told in other words.
+func answerHeaders(h http.Header) map[string]string {
+	all := map[string]string{}
+	for name, values := range h {
+		name = strings.ToLower(name)
+		if strings.HasPrefix(name, "x-cwap-") && name != verdictHeader {
+			all[name] = strings.Join(values, ", ")
+		}
+	}
+	return all
+}
+
+const verdictHeader = "x-cwap-backend-response"
 
 // Respond serves POST /subscriber/connection, where connectors post verdicts
 // (protocol section 9). They are told apart by transaction, and the first one
@@ -34,8 +50,8 @@ func (s *Service) Respond(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := strings.ToLower(r.Header.Get("x-cwap-transid"))
-	verdict, err := signal.DecodeVerdict(r.Header.Get("x-cwap-backend-response"))
-	a := answer{connectorID: agent.ConnectorID, verdict: verdict, invalid: err != nil}
+	verdict, err := signal.DecodeVerdict(r.Header.Get(verdictHeader))
+	a := answer{connectorID: agent.ConnectorID, verdict: verdict, invalid: err != nil, headers: answerHeaders(r.Header)}
 	switch s.deliver(id, a) {
 	case tally.UnknownResponses:
 		s.opts.Tally.Count(tally.UnknownResponses)

@@ -130,6 +130,9 @@ type Result struct {
 	ConnectorName string  `json:"connectorName"`
 	LatencyMS     float64 `json:"latencyMs"`
 	Attempts      int     `json:"attempts"`
+	// AnswerHeaders are what came with the verdict, by name in lower case; nil if
+	// none came in time.
+	AnswerHeaders map[string]string `json:"answerHeaders,omitempty"`
 	// Time is when the sign-in ended.
 	Time time.Time `json:"time"`
 }
@@ -152,6 +155,7 @@ type transaction struct {
 	data              []signal.EncryptedData
 	answer            chan answer // holds one
 	taken             *answer     // what was put there; under Service.mu
+	answerHeaders     map[string]string
 	asked             map[string]bool
 	attempts          int
 	signalled         bool // some connector has been sent the signal
@@ -185,7 +189,7 @@ func (s *Service) SignIn(ctx context.Context, username string, password []byte, 
 	defer s.end(tx)
 	result := s.ask(ctx, tx)
 	result.RequestID, result.CorrelationID, result.Username, result.Attempts = tx.requestID, tx.id, upn, tx.attempts
-	result.Time = time.Now().UTC()
+	result.Time, result.AnswerHeaders = time.Now().UTC(), tx.answerHeaders
 	result.LatencyMS = float64(time.Since(start).Microseconds()) / 1000
 	if agent, ok := s.opts.Agents.ByID(result.ConnectorID); ok {
 		result.ConnectorName = agent.Name
@@ -300,6 +304,7 @@ func (s *Service) judge(tx *transaction, a answer) Result {
 	if !tx.asked[a.connectorID] {
 		s.opts.Tally.Count(tally.DefectForeignResponse)
 	}
+	tx.answerHeaders = a.headers
 	if a.invalid {
 		return failure(invalidAnswer, a.connectorID)
 	}

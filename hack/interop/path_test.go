@@ -1,0 +1,77 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package interop
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/hack/internal/faultproxy"
+	"github.com/passthrough-dev/connector-operator/hack/internal/testbed"
+)
+
+// path is one way through the protocol.
+type path struct {
+	transport string // of the connector's links
+	delivery  string // of requests, as the tenant names it
+}
+
+func (p path) String() string { return p.transport + ", " + p.delivery }
+
+// paths are all ways.
+func paths() []path {
+	var all []path
+	for _, transport := range []string{config.TransportWebSocket} {
+		for _, delivery := range []string{"inline", "connect"} {
+			all = append(all, path{transport: transport, delivery: delivery})
+		}
+	}
+	return all
+}
+
+// scene is one tenant, one directory and one connector behind a fault proxy.
+type scene struct {
+	path
+	bed       *testbed.Testbed
+	proxy     *faultproxy.Proxy
+	connector *testbed.Connector
+	turn      int
+}
+
+func newScene(t *testing.T, p path, tenantArgs ...string) *scene {
+	t.Helper()
+	ctx := t.Context()
+	bed, err := testbed.Start(ctx, testbed.Options{
+		Dir: t.TempDir(), WithoutCluster: true, Programs: programs,
+		TenantArgs: append([]string{"--delivery", p.delivery, "--bootstrap-interval", "2s"}, tenantArgs...),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := bed.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	proxy, err := faultproxy.Start(strings.TrimPrefix(bed.Tenant.Proxy, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := proxy.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	connector, err := bed.StartConnector(ctx, "connector-0", func(c *config.Config) {
+		c.Service.ProxyURL, c.Service.Transport = proxy.URL(), p.transport
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := connector.AwaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return &scene{path: p, bed: bed, proxy: proxy, connector: connector}
+}
