@@ -20,11 +20,17 @@ const (
 
 // Transport is how a connector's long-lived links to the relay are carried.
 //
-// +kubebuilder:validation:Enum=WebSocket
+// +kubebuilder:validation:Enum=WebSocket;AMQP
 type Transport string
 
-// TransportWebSocket carries all traffic in WebSockets on port 443.
-const TransportWebSocket Transport = "WebSocket"
+// The transports.
+const (
+	// TransportWebSocket carries all traffic in WebSockets on port 443.
+	TransportWebSocket Transport = "WebSocket"
+	// TransportAMQP carries links as AMQP over TLS on port 5671, and relayed
+	// connections over TLS on port 9352.
+	TransportAMQP Transport = "AMQP"
+)
 
 // ServiceSpec is the cloud that the connectors belong to and the way to it.
 //
@@ -37,7 +43,11 @@ type ServiceSpec struct {
 	// +kubebuilder:default=AzurePublic
 	Cloud Cloud `json:"cloud,omitempty"`
 
-	// transport is how the long-lived links to the relay are carried.
+	// transport is how the long-lived links to the relay and the relayed
+	// connections are carried: WebSocket, all on port 443; or AMQP, links on port
+	// 5671 and relayed connections on port 9352, for networks that do not let
+	// WebSockets through. Changing it restarts the connectors, one configuration
+	// at a time.
 	//
 	// +optional
 	// +kubebuilder:default=WebSocket

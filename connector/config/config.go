@@ -8,8 +8,12 @@ const APIVersion = "connector.passthrough.dev/v1alpha1"
 
 // Values of Service.Transport and Validation.Method.
 const (
+	// TransportWebSocket reaches the relay by WebSocket on PortHTTPS.
 	TransportWebSocket = "WebSocket"
-	MethodLDAP         = "LDAP"
+	// TransportAMQP reaches it by AMQP over TLS on PortAMQP, and meets it on
+	// PortRendezvous.
+	TransportAMQP = "AMQP"
+	MethodLDAP    = "LDAP"
 )
 
 // Defaults of fields that a file may leave out.
@@ -52,7 +56,7 @@ type Service struct {
 	// BootstrapURL is https://host or https://host:port, without the path, the
 	// tenant already filled in. Its host must match ServiceSuffixes.
 	BootstrapURL string `json:"bootstrapURL"`
-	// Transport is WebSocket.
+	// Transport is WebSocket or AMQP.
 	Transport string `json:"transport"`
 	// ProxyURL, if not empty, is an HTTP CONNECT proxy: http://host:port.
 	ProxyURL string `json:"proxyURL,omitempty"`

@@ -31,9 +31,20 @@ func (s Service) AllowReturnHost(host string, port int) error {
 
 // AllowRelayHost decides whether a relay host that a bootstrap answer or a
 // signal named may be dialled: it must be a plain DNS name under one of
-// RelaySuffixes. Relays are always dialled on port 443.
+// RelaySuffixes. It is dialled on a port of the transport's, see
+// AllowRendezvousPort.
 func (s Service) AllowRelayHost(host string) error {
 	return under(host, s.RelaySuffixes, "service.relaySuffixes")
+}
+
+// AllowRendezvousPort decides whether a relay instance may be dialled on a port
+// that a signal named. Only TransportAMQP goes by it, and there is only one such
+// port; WebSockets are always on 443, whatever the signal says.
+func (s Service) AllowRendezvousPort(port int) error {
+	if s.Transport == TransportAMQP && port != PortRendezvous {
+		return fmt.Errorf("port %d is not the one for relayed connections, %d", port, PortRendezvous)
+	}
+	return nil
 }
 
 // AllowServiceURL decides whether a URL of the service, such as the renewal

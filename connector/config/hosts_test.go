@@ -140,6 +140,19 @@ func TestAllowServiceURL(t *testing.T) {
 	}
 }
 
+func TestAllowRendezvousPort(t *testing.T) {
+	for port, want := range map[int]bool{9352: true, 443: false, 5671: false, 9350: false, 0: false, -1: false, 9352 + 65536: false} {
+		overTCP, overWebSocket := pinned, pinned
+		overTCP.Transport, overWebSocket.Transport = TransportAMQP, TransportWebSocket
+		if err := overTCP.AllowRendezvousPort(port); (err == nil) != want {
+			t.Errorf("AllowRendezvousPort(%d) = %v", port, err)
+		}
+		if err := overWebSocket.AllowRendezvousPort(port); err != nil {
+			t.Errorf("a transport that does not go by port %d refuses it: %v", port, err)
+		}
+	}
+}
+
 // FuzzAllowReturnHost checks what every allowed host has in common.
 func FuzzAllowReturnHost(f *testing.F) {
 	for _, host := range []string{"a.msappproxy.test", "evil.test\x00.msappproxy.test", "A.MSAPPPROXY.TEST", "127.0.0.1", "a.msappproxy.test."} {

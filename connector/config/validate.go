@@ -58,8 +58,8 @@ func (f *faults) service(s Service) {
 	f.suffixes("service.serviceSuffixes", s.ServiceSuffixes)
 	f.suffixes("service.relaySuffixes", s.RelaySuffixes)
 	f.bootstrapURL(s)
-	if s.Transport != TransportWebSocket {
-		f.add("service.transport", "is %.64q; write %q", s.Transport, TransportWebSocket)
+	if s.Transport != TransportWebSocket && s.Transport != TransportAMQP {
+		f.add("service.transport", "is %.64q; write %q or %q", s.Transport, TransportWebSocket, TransportAMQP)
 	}
 	if s.ProxyURL != "" {
 		f.proxyURL(s.ProxyURL)

@@ -137,17 +137,13 @@ func build(opts Options) (*agent, error) {
 		Validator: limited{validation.NewLimit(ldap, validation.LimitOptions{
 			MaxConcurrent: c.Validation.MaxConcurrent, Timeout: time.Duration(c.Validation.TimeoutSeconds) * time.Second, Observer: a.metrics,
 		}), &a.distrusted},
-		Dial: func(ctx context.Context, host string) (net.Conn, error) {
-			return cl.dialRelay(ctx, host, subprotocolAccept)
-		},
+		Dial:   cl.dialInstance,
 		Client: cl.service, ProxyClient: cl.proxy, Settings: func() rendezvous.Settings { return *a.settings.Load() },
 		Observer: counted{a.metrics, &a.foreign, opts.Log.WithName("rendezvous")}, Log: opts.Log.WithName("rendezvous"),
 		MaxConcurrent: rendezvousPerValidation * c.Validation.MaxConcurrent,
 	})
 	a.listener = signalling.New(signalling.Options{
-		Dial: func(ctx context.Context, host string) (net.Conn, error) {
-			return cl.dialRelay(ctx, host, subprotocolListener)
-		},
+		Dial:   cl.dialListener,
 		Handle: a.handler.Handle, Notify: a.linkChanged, Log: opts.Log.WithName("signalling"),
 	})
 	a.loop = bootstrapping.New(bootstrapping.Options{

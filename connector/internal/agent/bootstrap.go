@@ -6,6 +6,7 @@ package agent
 import (
 	"time"
 
+	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/connector/internal/health"
 	"github.com/passthrough-dev/connector-operator/connector/internal/rendezvous"
 	"github.com/passthrough-dev/connector-operator/connector/internal/signalling"
@@ -25,6 +26,7 @@ func (a *agent) bootstrapRequest() bootstrap.Request {
 			MachineName: a.opts.Config.MachineName, OSLanguage: "1033", OSLocale: "0409", OSSKU: "8", OSVersion: "10.0.20348",
 		},
 		ProxyPortFallbackDisabled: true,
+		UseServiceBusTCP:          a.opts.Config.Service.Transport == config.TransportAMQP,
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/connector/internal/identity"
+	"github.com/passthrough-dev/connector-operator/connector/wire/relay"
 )
 
 const (
@@ -45,6 +46,9 @@ type clients struct {
 	// are not service's, whose number at one host is bounded.
 	proxy *http.Client
 	relay *http.Client
+	// amqps is the way to the relay without WebSockets; nil for the transport
+	// that uses them.
+	amqps *amqps
 	// rotating is the transport of service.
 	rotating *rotating
 }
@@ -71,22 +75,45 @@ func newClients(service config.Service, id *identity.Store) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	fetching.MaxConnsPerHost = 0 // one for each request, of which there are at most so many
 	without, err := newTransport(service.ProxyURL, base)
 	if err != nil {
 		return nil, err
 	}
+	// One for each request or rendezvous, of which there are at most so many.
+	fetching.MaxConnsPerHost, without.MaxConnsPerHost = 0, 0
 	once := withCertificate.Clone()
 	once.DisableKeepAlives = true
 	pooled := &rotating{}
 	pooled.current.Store(withCertificate)
-	return &clients{
+	c := &clients{
 		service:   &http.Client{Transport: pooled, CheckRedirect: refuseRedirects},
 		bootstrap: &http.Client{Transport: once, CheckRedirect: refuseRedirects},
 		proxy:     &http.Client{Transport: fetching, CheckRedirect: refuseRedirects},
 		relay:     &http.Client{Transport: without, CheckRedirect: refuseRedirects},
 		rotating:  pooled,
-	}, nil
+	}
+	if service.Transport == config.TransportAMQP {
+		if c.amqps, err = newAMQPS(service.ProxyURL, base); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// dialListener opens the byte stream of a signalling link.
+func (c *clients) dialListener(ctx context.Context, host string) (net.Conn, error) {
+	if c.amqps != nil {
+		return c.amqps.listen(ctx, host)
+	}
+	return c.dialRelay(ctx, host, subprotocolListener)
+}
+
+// dialInstance opens the byte stream to a relay instance.
+func (c *clients) dialInstance(ctx context.Context, to relay.Connect) (net.Conn, error) {
+	if c.amqps != nil {
+		return c.amqps.meet(ctx, to)
+	}
+	return c.dialRelay(ctx, to.InstanceDNSAddress, subprotocolAccept)
 }
 
 // refuseRedirects: a redirect could carry the connector's certificate, or a

@@ -68,6 +68,13 @@ func (pins) AllowRelayHost(host string) error {
 	return nil
 }
 
+func (pins) AllowRendezvousPort(port int) error {
+	if port != 0 && port != 9352 {
+		return fmt.Errorf("rendezvous port %d is not allowed", port)
+	}
+	return nil
+}
+
 func (pins) AllowReturnHost(host string, port int) error {
 	if !strings.HasSuffix(host, ".msappproxy.test") || port != 443 {
 		return fmt.Errorf("return host %q port %d is not allowed", host, port)
@@ -222,7 +229,7 @@ func (s *stage) begin(client *http.Client, change ...func(*Options)) {
 	opts := Options{
 		TenantID: tenant, ConnectorID: func() string { return connector }, Version: "1.2.3", ProxyInUse: true,
 		Pins: pins{}, Keys: keys{}, Validator: s.validator, Client: client, ProxyClient: client,
-		Dial: func(context.Context, string) (net.Conn, error) {
+		Dial: func(context.Context, relay.Connect) (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			s.relay <- theirs
 			return ours, nil

@@ -52,6 +52,7 @@ type Keys interface {
 // Pins decides which hosts named on the wire may be dialled.
 type Pins interface {
 	AllowRelayHost(host string) error
+	AllowRendezvousPort(port int) error
 	AllowReturnHost(host string, port int) error
 }
 
@@ -139,8 +140,9 @@ type Options struct {
 	Pins       Pins
 	Keys       Keys
 	Validator  Validator
-	// Dial opens the byte stream to a relay instance.
-	Dial func(ctx context.Context, host string) (net.Conn, error)
+	// Dial opens the byte stream to a relay instance: InstanceDNSAddress, and
+	// IPPort if the transport goes by it. Both have passed Pins.
+	Dial func(ctx context.Context, to relay.Connect) (net.Conn, error)
 	// Client posts verdicts with the connector's certificate and follows no
 	// redirects.
 	Client *http.Client
@@ -194,7 +196,11 @@ func (h *Handler) Handle(message []byte) {
 		h.drop(DropMalformed, "Ignored a message that is no connection request", "error", err.Error())
 		return
 	}
-	if err := h.opts.Pins.AllowRelayHost(request.InstanceDNSAddress); err != nil {
+	err = h.opts.Pins.AllowRelayHost(request.InstanceDNSAddress)
+	if err == nil {
+		err = h.opts.Pins.AllowRendezvousPort(request.IPPort)
+	}
+	if err != nil {
 		h.drop(DropRelayHost, "Refused to dial a relay host", "error", err.Error())
 		return
 	}

@@ -20,7 +20,7 @@ import (
 // meet dials the relay instance and serves the bridged connection to its end.
 func (h *Handler) meet(request relay.Connect, at *place) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	conn, err := h.opts.Dial(ctx, request.InstanceDNSAddress)
+	conn, err := h.opts.Dial(ctx, request)
 	cancel()
 	if err != nil {
 		h.drop(DropRelayFailed, "Dialling a relay instance failed", "error", err.Error())

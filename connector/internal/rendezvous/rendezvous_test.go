@@ -406,17 +406,26 @@ func TestDrainGivesUp(t *testing.T) {
 	s.observed.wait(t, "the rendezvous has ended", func() bool { return s.observed.flight == 0 })
 }
 
+func TestARendezvousPortThatIsNotPinnedIsNotDialled(t *testing.T) {
+	s := newStage(t)
+	s.handler.Handle(relay.EncodeConnect(relay.Connect{ID: guid.New().String(), InstanceDNSAddress: instance, IPPort: 445}))
+	s.observed.wait(t, "it is dropped", func() bool { return len(s.observed.drops) == 1 })
+	if s.observed.drops[0] != DropRelayHost || len(s.relay) != 0 {
+		t.Errorf("dropped for %s, %d dialled", s.observed.drops[0], len(s.relay))
+	}
+}
+
 func TestBoundsOfHandle(t *testing.T) {
 	connect := func(host string) []byte {
 		return relay.EncodeConnect(relay.Connect{ID: guid.New().String(), InstanceDNSAddress: host})
 	}
 	s := newStage(t, func(o *Options) {
 		dial := o.Dial
-		o.Dial = func(ctx context.Context, host string) (net.Conn, error) {
-			if host == "down.servicebus.test" {
+		o.Dial = func(ctx context.Context, to relay.Connect) (net.Conn, error) {
+			if to.InstanceDNSAddress == "down.servicebus.test" {
 				return nil, errors.New("connection refused")
 			}
-			return dial(ctx, host)
+			return dial(ctx, to)
 		}
 	})
 	s.handler.Handle([]byte("garbage"))

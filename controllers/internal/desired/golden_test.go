@@ -59,6 +59,7 @@ func everything(pc *v1alpha1.PassthroughConnector) {
 		PriorityClassName:             "sign-in",
 		TerminationGracePeriodSeconds: ptr.To[int64](45),
 	}
+	pc.Spec.Service.Transport = v1alpha1.TransportAMQP
 }
 
 func TestGolden(t *testing.T) {

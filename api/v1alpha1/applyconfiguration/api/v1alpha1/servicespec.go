@@ -16,7 +16,11 @@ import (
 type ServiceSpecApplyConfiguration struct {
 	// cloud is the cloud that the tenant is in.
 	Cloud *apiv1alpha1.Cloud `json:"cloud,omitempty"`
-	// transport is how the long-lived links to the relay are carried.
+	// transport is how the long-lived links to the relay and the relayed
+	// connections are carried: WebSocket, all on port 443; or AMQP, links on port
+	// 5671 and relayed connections on port 9352, for networks that do not let
+	// WebSockets through. Changing it restarts the connectors, one configuration
+	// at a time.
 	Transport *apiv1alpha1.Transport `json:"transport,omitempty"`
 	// custom gives the endpoints of a service that is not one of the known clouds,
 	// such as an emulator for tests.
