@@ -89,6 +89,7 @@ func parse(args []string, stderr io.Writer) (opts cloud.Options, readyFile strin
 	flags.StringVar(&opts.RelayDomain, "relay-domain", "servicebus.test", "domain of the relay hosts, under a reserved top-level domain")
 	flags.DurationVar(&opts.BootstrapInterval, "bootstrap-interval", 10*time.Minute, "how often connectors are told to bootstrap; one that misses three is inactive")
 	flags.DurationVar(&opts.CertificateLifetime, "certificate-lifetime", 180*24*time.Hour, "lifetime of connector certificates")
+	flags.StringVar((*string)(&opts.Ports), "ports", "https", "ports of the service's hosts: https (all on 443) or documented (registration 9090, renewal 9091, bootstrap 8080 and 443, AMQP 5671, rendezvous 9352, responses 10100 to 10120, revocation list 80); those that are taken or not allowed are on a free port, behind the proxy")
 	flags.StringVar((*string)(&opts.Delivery), "delivery", "auto", "how requests reach connectors: auto (as the service), inline, connect (fetched from the proxy host) or connect-bytes")
 	flags.DurationVar(&opts.AcceptTimeout, "accept-timeout", 5*time.Second, "how long a connector may take to accept a request before the next one is tried")
 	flags.DurationVar(&opts.ResponseTimeout, "response-timeout", 15*time.Second, "how long a sign-in waits for its verdict")

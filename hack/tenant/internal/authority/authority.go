@@ -81,8 +81,8 @@ func Open(dir, domain string) (*Authority, error) {
 func (a *Authority) RootFile() string { return a.rootFile }
 
 // ServerCertificate issues a TLS certificate for host names, wildcards allowed,
-// with a key of its own.
-func (a *Authority) ServerCertificate(names []string) (tls.Certificate, error) {
+// with a key of its own. lists are the URLs of RevocationList, if it is served.
+func (a *Authority) ServerCertificate(names, lists []string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("making a TLS key: %w", err)
@@ -93,19 +93,35 @@ func (a *Authority) ServerCertificate(names []string) (tls.Certificate, error) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: "Passthrough Test Tenant"},
-		NotBefore:    now.Add(-backdate),
-		NotAfter:     now.Add(serverLifetime),
-		DNSNames:     names,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: "Passthrough Test Tenant"},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.Add(serverLifetime),
+		DNSNames:              names,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		CRLDistributionPoints: lists,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.root.certificate, key.Public(), a.root.key)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("issuing the TLS certificate of the service hosts: %w", err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// revocationLifetime is how long a list may be used.
+const revocationLifetime = 24 * time.Hour
+
+// RevocationList signs the list of revoked TLS certificates as of now, in DER.
+// It is empty: nobody ever revokes one of this tenant's.
+func (a *Authority) RevocationList(now time.Time) ([]byte, error) {
+	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(now.Unix()), ThisUpdate: now.Add(-backdate), NextUpdate: now.Add(revocationLifetime),
+	}, a.root.certificate, a.root.key)
+	if err != nil {
+		return nil, fmt.Errorf("signing the revocation list: %w", err)
+	}
+	return list, nil
 }
 
 // IssueConnector certifies a connector's key from now on.

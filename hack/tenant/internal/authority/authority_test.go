@@ -37,7 +37,7 @@ func TestServerCertificateVerifiesAgainstTheRootAfterARestart(t *testing.T) {
 	if !pool.AppendCertsFromPEM(root) {
 		t.Fatal("the root file holds no certificate")
 	}
-	issued, err := second.ServerCertificate([]string{"*.registration.msappproxy.test"})
+	issued, err := second.ServerCertificate([]string{"*.registration.msappproxy.test"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestConnectorCertificates(t *testing.T) {
 
 func server(t *testing.T, a *authority.Authority) *x509.Certificate {
 	t.Helper()
-	issued, err := a.ServerCertificate([]string{"host.test"})
+	issued, err := a.ServerCertificate([]string{"host.test"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,8 @@
 // each other, listens, and stops in order.
 //
 // Three listeners are opened on a loopback address: TLS for every service host,
-// told apart by name; the CONNECT proxy that leads there; pages and API.
+// told apart by name, or one for each documented port; the CONNECT proxy that
+// leads there; pages and API.
 //
 //	tenant, err := cloud.Start(cloud.Options{Dir: dir, TenantID: id, Log: log})
 //	... tenant.Ready() says where ...
@@ -21,6 +22,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,13 +48,15 @@ import (
 
 // Ready says where a tenant is served, for those who use it.
 type Ready struct {
-	TLS             string `json:"tls"`
-	Proxy           string `json:"proxy"`
-	Web             string `json:"web"`
-	CAFile          string `json:"caFile"`
-	TenantID        string `json:"tenantID"`
-	RegistrationURL string `json:"registrationURL"`
-	BootstrapURL    string `json:"bootstrapURL"`
+	TLS string `json:"tls"` // of port 443
+	// Ports are the addresses of all documented ports, if those are served.
+	Ports           map[string]string `json:"ports,omitempty"`
+	Proxy           string            `json:"proxy"`
+	Web             string            `json:"web"`
+	CAFile          string            `json:"caFile"`
+	TenantID        string            `json:"tenantID"`
+	RegistrationURL string            `json:"registrationURL"`
+	BootstrapURL    string            `json:"bootstrapURL"`
 }
 
 // Tenant is a running tenant.
@@ -74,6 +78,8 @@ type Tenant struct {
 
 	// servers in the order in which they stop.
 	servers []*http.Server
+	// taking are the listeners that are no HTTP server's.
+	taking  []net.Listener
 	serving sync.WaitGroup
 	failed  chan error
 }
@@ -102,7 +108,7 @@ func Start(opts Options) (*Tenant, error) {
 		return nil, fmt.Errorf("finding the directory for the tenant's state: %w", err)
 	}
 	opts.Dir, opts.TenantID = dir, strings.ToLower(opts.TenantID)
-	t := &Tenant{opts: opts, hosts: hostsOf(opts.TenantID, opts.ServiceDomain, opts.RelayDomain), tally: tally.New(), failed: make(chan error, 3)}
+	t := &Tenant{opts: opts, hosts: hostsOf(opts.TenantID, opts.ServiceDomain, opts.RelayDomain), tally: tally.New(), failed: make(chan error, 64)}
 	s, err := t.open()
 	if err != nil {
 		return nil, err
@@ -172,7 +178,7 @@ func (t *Tenant) wire(group string) error {
 	})
 	t.signIns = signin.New(signin.Options{
 		TenantID: t.opts.TenantID, ProxyHost: t.hosts.proxy, Relay: t.relay, Agents: t.registry, Admitter: desk,
-		AcceptTimeout: t.opts.AcceptTimeout, ResponseTimeout: t.opts.ResponseTimeout, Delivery: t.opts.Delivery, Tally: t.tally, Log: named("signin"),
+		AcceptTimeout: t.opts.AcceptTimeout, ResponseTimeout: t.opts.ResponseTimeout, Delivery: t.opts.Delivery, ReturnPorts: t.opts.Ports.returnPorts(), Tally: t.tally, Log: named("signin"),
 	})
 	t.registration = &registration.Service{
 		Tenant: tenant, Lifetime: t.opts.CertificateLifetime, Tokens: t.tokens, Issuer: t.authority, Agents: t.registry,
@@ -180,7 +186,7 @@ func (t *Tenant) wire(group string) error {
 	}
 	t.bootstrapping = &bootstrapping.Service{
 		Admitter: desk, Agents: t.registry, Keys: t.keys, Endpoints: endpoints, Interval: t.opts.BootstrapInterval,
-		ResponseTimeout: t.opts.ResponseTimeout, RenewalEndpoint: "https://" + t.hosts.renewal + renewalPrefix,
+		ResponseTimeout: t.opts.ResponseTimeout, RenewalEndpoint: "https://" + t.opts.Ports.authority(t.hosts.renewal, portRenewal) + renewalPrefix,
 		RootName: authority.RootName, Tally: t.tally, Log: named("bootstrap"),
 	}
 	return nil
@@ -188,15 +194,14 @@ func (t *Tenant) wire(group string) error {
 
 // listen opens the three listeners and remembers their ports.
 func (t *Tenant) listen(s *state) error {
-	certificate, err := t.authority.ServerCertificate(t.hosts.certificateNames())
+	certificate, err := t.authority.ServerCertificate(t.hosts.certificateNames(), t.revocationLists())
 	if err != nil {
 		return err
 	}
-	service, err := t.bind(t.opts.Listen, s.Ports.TLS)
+	target, err := t.listenTLS(s, certificate)
 	if err != nil {
 		return err
 	}
-	defer closeUnless(&err, service)
 	proxy, err := t.bind(t.opts.Listen, s.Ports.Proxy)
 	if err != nil {
 		return err
@@ -212,28 +217,51 @@ func (t *Tenant) listen(s *state) error {
 		return err
 	}
 	defer closeUnless(&err, pages)
-	s.Ports.TLS, s.Ports.Proxy, s.Ports.Web = port(service), port(proxy), port(pages)
+	s.Ports.Proxy, s.Ports.Web = port(proxy), port(pages)
 	if err = statefile.WriteJSON(filepath.Join(t.opts.Dir, "tenant.json"), s); err != nil {
 		return err
 	}
 
 	t.proxy = &connectproxy.Proxy{
-		Domains: []string{t.opts.ServiceDomain, t.opts.RelayDomain}, Target: service.Addr().String(),
+		Domains: []string{t.opts.ServiceDomain, t.opts.RelayDomain}, Target: target,
 		Tally: t.tally, Log: t.opts.Log.WithName("proxy"),
 	}
 	site := &web.Site{
 		SignIns: t.signIns, Agents: t.registry, Listeners: t.relay, Tokens: t.tokens, Tally: t.tally, Log: t.opts.Log.WithName("web"),
 	}
-	all := t.routes()
 	t.serve("web", pages, site.Handler())
-	t.serve("tls", tls.NewListener(service, all.tlsConfig(certificate)), all)
+	// Who signs in is to be answered first, before agents lose the service.
+	slices.Reverse(t.servers)
 	t.serve("proxy", proxy, t.proxy)
 	t.ready = Ready{
-		TLS: service.Addr().String(), Proxy: "http://" + proxy.Addr().String(), Web: "http://" + pages.Addr().String(),
+		TLS: t.ready.TLS, Ports: t.ready.Ports, Proxy: "http://" + proxy.Addr().String(), Web: "http://" + pages.Addr().String(),
 		CAFile: t.authority.RootFile(), TenantID: t.opts.TenantID,
-		RegistrationURL: "https://" + t.hosts.registration, BootstrapURL: "https://" + t.hosts.bootstraps[0],
+		RegistrationURL: "https://" + t.opts.Ports.authority(t.hosts.registration, portRegistration),
+		BootstrapURL:    "https://" + t.opts.Ports.authority(t.hosts.bootstraps[0], portBootstrap),
 	}
 	return nil
+}
+
+// listenTLS opens the service's ports, and returns where each is.
+func (t *Tenant) listenTLS(s *state, certificate tls.Certificate) (target func(port string) (string, bool), err error) {
+	if t.opts.Ports == PortsDocumented {
+		t.ready.Ports, err = t.openDoors(certificate)
+		t.ready.TLS = t.ready.Ports[strconv.Itoa(portHTTPS)]
+		return func(port string) (string, bool) {
+			address, ok := t.ready.Ports[port]
+			return address, ok
+		}, err
+	}
+	service, err := t.bind(t.opts.Listen, s.Ports.TLS)
+	if err != nil {
+		return nil, err
+	}
+	s.Ports.TLS, t.ready.TLS = port(service), service.Addr().String()
+	all := t.routes()
+	t.serve("tls", tls.NewListener(service, all.tlsConfig(certificate)), all)
+	// Whatever the port: connectors that were configured for another one come
+	// through the proxy, too.
+	return func(string) (string, bool) { return t.ready.TLS, true }, nil
 }
 
 // closeUnless closes a listener if what follows it failed.
@@ -243,15 +271,16 @@ func closeUnless(err *error, l net.Listener) {
 	}
 }
 
-// bind listens on the port of the last start, so that connectors find the
-// tenant again, or on a free one if that is taken.
+// bind listens on a port, such as that of the last start, so that connectors
+// find the tenant again; or on a free one if that is taken or not allowed. The
+// proxy leads there in any case.
 func (t *Tenant) bind(host string, last int) (net.Listener, error) {
 	if last != 0 {
 		l, err := listenTCP(net.JoinHostPort(host, strconv.Itoa(last)))
 		if err == nil {
 			return l, nil
 		}
-		t.opts.Log.Info("The port of the last start is taken", "port", last, "why", err.Error())
+		t.opts.Log.Info("The port is taken or not allowed", "port", last, "why", err.Error())
 	}
 	return listenTCP(net.JoinHostPort(host, "0"))
 }
@@ -307,6 +336,9 @@ func (t *Tenant) Stop(ctx context.Context) error {
 		if err := server.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("waiting for requests under way: %w", err), server.Close())
 		}
+	}
+	for _, l := range t.taking {
+		l.Close()
 	}
 	t.relay.Close()
 	t.signIns.Close()

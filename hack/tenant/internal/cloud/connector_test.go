@@ -42,6 +42,7 @@ type connector struct {
 	key      *rsa.PrivateKey
 	identity trust.Identity
 	client   *http.Client // with the client certificate
+	direct   bool         // reaches the relay without WebSockets
 
 	mu sync.Mutex
 	// What it does with requests; see plan and become.
@@ -215,7 +216,7 @@ func dial(t *testing.T, ready cloud.Ready, host, subprotocol string) *websocket.
 // listen attaches to one endpoint and serves it until the test ends.
 func (c *connector) listen(endpoint bootstrap.Endpoint) {
 	c.t.Helper()
-	conn := websocket.NetConn(context.Background(), dial(c.t, c.ready, endpoint.Host(), "wsrelayedamqp"), websocket.MessageBinary)
+	conn := c.toListen(endpoint.Host())
 	client, err := goamqp.NewConn(c.t.Context(), conn, &goamqp.ConnOptions{
 		SASLType: goamqp.SASLTypeExternal(""), HostName: endpoint.Namespace + "-relay." + endpoint.Domain,
 		ContainerID: "RelayConnection_" + guid.New().String(), IdleTimeout: -1,
@@ -277,7 +278,7 @@ func (c *connector) serve(ctx context.Context, receiver *goamqp.Receiver, servin
 
 // rendezvous meets the cloud and handles its one signal.
 func (c *connector) rendezvous(ctx context.Context, connect relay.Connect) {
-	conn := websocket.NetConn(ctx, dial(c.t, c.ready, connect.InstanceDNSAddress, "wsrelayedconnection"), websocket.MessageBinary)
+	conn := c.toMeet(ctx, connect)
 	defer conn.Close()
 	_, plan := c.plan()
 	accept := relay.AppendPrefixed(nil, relay.EncodeAccept(connect.ID))

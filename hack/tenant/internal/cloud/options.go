@@ -40,6 +40,8 @@ type Options struct {
 	AcceptTimeout, ResponseTimeout time.Duration
 	// TokenGrace is how long a listener outlives its token; default 5 minutes.
 	TokenGrace time.Duration
+	// Ports says on which ports the service's hosts are; default PortsHTTPS.
+	Ports Ports
 	// Delivery is how requests reach connectors that were found; default
 	// signin.DeliverAuto.
 	Delivery signin.Delivery
@@ -92,6 +94,9 @@ func (o Options) Validate() error {
 		if !signin.Reserved(domain) {
 			fault("%s %q is not under .example, .test, .invalid or .localhost: this tenant must not stand in for hosts that may exist", flag, domain)
 		}
+	}
+	if err := o.Ports.Validate(); err != nil {
+		fault("--ports: %w", err)
 	}
 	if err := o.Delivery.Validate(); err != nil {
 		fault("--delivery: %w", err)

@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package connectproxy is an HTTP CONNECT proxy that leads every host of the
-// tenant, on any port, to the tenant's one TLS listener, and nowhere else. With
-// it, connectors and operators run unchanged without DNS for those hosts.
+// tenant to the tenant's listeners, and nowhere else. With it, connectors and
+// operators run unchanged without DNS for those hosts, and on machines whose
+// real ports are taken or not allowed.
 package connectproxy
 
 import (
@@ -24,10 +25,11 @@ const dialTimeout = 5 * time.Second
 
 // Proxy serves CONNECT. It is safe for concurrent use.
 type Proxy struct {
-	// Domains whose hosts are led to Target; they themselves are no hosts.
+	// Domains whose hosts are led to a target; they themselves are no hosts.
 	Domains []string
-	// Target is the address of the TLS listener.
-	Target string
+	// Target returns the address of the listener that stands for a port; false
+	// if there is none.
+	Target func(port string) (address string, ok bool)
 	Tally  *tally.Tally
 	Log    logr.Logger
 
@@ -44,18 +46,19 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this proxy serves CONNECT only", http.StatusMethodNotAllowed)
 		return
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil || !p.ours(host) {
+	host, port, err := net.SplitHostPort(r.Host)
+	target, open := p.Target(port)
+	if err != nil || !p.ours(host) || !open {
 		p.Tally.Count(tally.ProxyRefused)
 		p.Log.Info("Refused a tunnel", "host", r.Host)
-		http.Error(w, "this proxy leads to the test tenant's hosts only", http.StatusForbidden)
+		http.Error(w, "this proxy leads to the test tenant's hosts and ports only", http.StatusForbidden)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), dialTimeout)
 	defer cancel()
-	upstream, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Target)
+	upstream, err := (&net.Dialer{}).DialContext(ctx, "tcp", target)
 	if err != nil {
-		p.Log.Error(err, "Cannot reach the tenant's TLS listener")
+		p.Log.Error(err, "Cannot reach a listener of the tenant")
 		http.Error(w, "the tenant does not answer", http.StatusBadGateway)
 		return
 	}

@@ -47,7 +47,9 @@ func echo(t *testing.T) string {
 
 func start(t *testing.T) (proxy *connectproxy.Proxy, address string) {
 	t.Helper()
-	proxy = &connectproxy.Proxy{Domains: []string{"msappproxy.test", "servicebus.test"}, Target: echo(t), Tally: tally.New(), Log: testr.New(t)}
+	target := echo(t)
+	toEcho := func(port string) (string, bool) { return target, port == "443" || port == "10100" }
+	proxy = &connectproxy.Proxy{Domains: []string{"msappproxy.test", "servicebus.test"}, Target: toEcho, Tally: tally.New(), Log: testr.New(t)}
 	server := httptest.NewServer(proxy)
 	t.Cleanup(func() { server.Close(); proxy.Close() })
 	return proxy, strings.TrimPrefix(server.URL, "http://")
@@ -86,6 +88,7 @@ func TestWhereTheProxyLeads(t *testing.T) {
 		"CONNECT msappproxy.test:443":               403,
 		"CONNECT evilmsappproxy.test:443":           403,
 		"CONNECT ns1.servicebus.test.evil.test:443": 403,
+		"CONNECT ns1.servicebus.test:9090":          403,
 		"CONNECT 127.0.0.1:22":                      403,
 		"CONNECT ns1.servicebus.test":               403,
 		"GET http://ns1.servicebus.test/":           405,

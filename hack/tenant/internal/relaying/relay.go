@@ -4,12 +4,13 @@
 // Package relaying is the relay between the cloud and connectors that only dial
 // out (protocol sections 5.1 and 6.1 to 6.3).
 //
-// A connector listens by holding an AMQP connection over a WebSocket to a
-// namespace host ([Relay.Signalling]). To reach it, [Relay.Connect] sends a
+// A connector listens by holding an AMQP connection to a namespace host, over a
+// WebSocket ([Relay.Signalling]) or directly ([Relay.TakeSignalling]). To reach it, [Relay.Connect] sends a
 // RelayedConnect there that names a relay instance and an id; the connector
-// opens a second WebSocket to that instance ([Relay.Rendezvous]) and shows the
-// id, which is all the credential there is; from then on that socket is a byte
-// stream between the caller of Connect and the connector.
+// opens a second WebSocket or connection to that instance ([Relay.Rendezvous],
+// [Relay.TakeRendezvous]) and shows the id, which is all the credential there
+// is; from then on it is a byte stream between the caller of Connect and the
+// connector.
 package relaying
 
 import (
@@ -159,6 +160,11 @@ func (r *Relay) Signalling(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer r.open.Done()
+	r.listen(conn)
+}
+
+// listen serves a connection on which a connector listens to its end.
+func (r *Relay) listen(conn net.Conn) {
 	suffix := fmt.Sprintf("_G%d", r.serial.Add(1))
 	err := amqp.Serve(r.ctx, conn, amqp.Options{
 		Container:  strings.ReplaceAll(guid.New().String(), "-", "") + suffix,
@@ -178,7 +184,12 @@ func (r *Relay) Rendezvous(w http.ResponseWriter, req *http.Request) {
 	}
 	defer r.open.Done()
 	defer conn.Close()
-	meeting, err := r.meet(conn, req.Host)
+	r.bridge(conn, req.Host)
+}
+
+// bridge brings a connection to who waits for it, and serves it to its end.
+func (r *Relay) bridge(conn net.Conn, host string) {
+	meeting, err := r.meet(conn, host)
 	if err != nil {
 		r.opts.Log.Info("Refused a rendezvous", "why", err.Error())
 		return
