@@ -55,6 +55,9 @@ type ready struct {
 	CAFile  string `json:"caFile"`
 }
 
+// maxMoreUsers bounds --more-users.
+const maxMoreUsers = 10000
+
 // run serves until ctx ends.
 func run(ctx context.Context, args []string, logs io.Writer) error {
 	flags := flag.NewFlagSet("directory", flag.ContinueOnError)
@@ -63,6 +66,7 @@ func run(ctx context.Context, args []string, logs io.Writer) error {
 	dir := flags.String("dir", "", "directory that keeps the CA (required)")
 	readyFile := flags.String("ready-file", "", "file to write address and CA file to, as JSON, when serving")
 	acceptEverything := flags.Bool("accept-everything", false, "accept every credential, which connectors must notice and refuse to work with")
+	moreUsers := flags.Int("more-users", 0, "how many further good accounts there are: user0, user1 and so on")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -70,12 +74,19 @@ func run(ctx context.Context, args []string, logs io.Writer) error {
 		return usageError{err}
 	}
 	if *dir == "" || flags.NArg() > 0 {
-		return usageError{errors.New("usage: directory --dir DIR [--listen 127.0.0.1:PORT] [--ready-file FILE] [--accept-everything]")}
+		return usageError{errors.New("usage: directory --dir DIR [--listen 127.0.0.1:PORT] [--ready-file FILE] [--accept-everything] [--more-users N]")}
+	}
+	if *moreUsers < 0 || *moreUsers > maxMoreUsers {
+		return usageError{fmt.Errorf("--more-users must be from 0 to %d", maxMoreUsers)}
+	}
+	users := ldapserver.Users()
+	for i := range *moreUsers {
+		users = append(users, ldapserver.User{Name: fmt.Sprintf("user%d", i)})
 	}
 
 	log := logr.FromSlogHandler(slog.NewJSONHandler(logs, nil))
 	server, err := ldapserver.Start(ctx, ldapserver.Options{
-		Listen: *listen, Dir: *dir, AcceptEverything: *acceptEverything, Logger: log,
+		Listen: *listen, Dir: *dir, Users: users, AcceptEverything: *acceptEverything, Logger: log,
 	})
 	if err != nil {
 		return err
