@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/hack/directory/ldapserver"
 	"github.com/passthrough-dev/connector-operator/hack/internal/testbed"
 )
@@ -27,7 +28,9 @@ func TestEveryPathBringsEveryVerdict(t *testing.T) {
 		// says so before the cloud does.
 		"timeout": {user: "victor@" + ldapserver.Domain, password: right, verdict: "failure", reason: "1726", aadsts: 80007, atLeastMS: 9000},
 	}
-	for _, p := range paths() {
+	all := append(paths(),
+		path{config.TransportWebSocket, "connect-bytes"}, path{config.TransportAMQP, "connect-bytes"})
+	for _, p := range all {
 		t.Run(p.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, p)

@@ -20,10 +20,19 @@ type path struct {
 
 func (p path) String() string { return p.transport + ", " + p.delivery }
 
-// paths are all ways.
+// ports are the tenant's: without WebSockets, everything is on the port that is
+// documented for it; with them, everything is on 443.
+func (p path) ports() string {
+	if p.transport == config.TransportAMQP {
+		return "documented"
+	}
+	return "https"
+}
+
+// paths are all ways that differ in their connections.
 func paths() []path {
 	var all []path
-	for _, transport := range []string{config.TransportWebSocket} {
+	for _, transport := range []string{config.TransportWebSocket, config.TransportAMQP} {
 		for _, delivery := range []string{"inline", "connect"} {
 			all = append(all, path{transport: transport, delivery: delivery})
 		}
@@ -45,7 +54,7 @@ func newScene(t *testing.T, p path, tenantArgs ...string) *scene {
 	ctx := t.Context()
 	bed, err := testbed.Start(ctx, testbed.Options{
 		Dir: t.TempDir(), WithoutCluster: true, Programs: programs,
-		TenantArgs: append([]string{"--delivery", p.delivery, "--bootstrap-interval", "2s"}, tenantArgs...),
+		TenantArgs: append([]string{"--ports", p.ports(), "--delivery", p.delivery, "--bootstrap-interval", "2s"}, tenantArgs...),
 	})
 	if err != nil {
 		t.Fatal(err)
