@@ -39,6 +39,9 @@ type SignIn struct {
 	ConnectorName string  `json:"connectorName"`
 	LatencyMS     float64 `json:"latencyMs"`
 	Attempts      int     `json:"attempts"`
+	// Endpoint is the kind of the one over which the last attempt went: "plain",
+	// "reliable", or empty if nobody listened.
+	Endpoint string `json:"endpoint"`
 	// AnswerHeaders came with the verdict.
 	AnswerHeaders map[string]string `json:"answerHeaders"`
 }

@@ -44,6 +44,7 @@ type Keys interface {
 // Endpoint is a place to listen.
 type Endpoint struct {
 	Namespace, Domain, Path string
+	Reliable                bool // the path's streams use WS-ReliableMessaging
 }
 
 // Service serves bootstraps.
@@ -124,7 +125,7 @@ func (s *Service) answer(agent registry.Agent, identity trust.Identity, request 
 	for _, e := range s.Endpoints {
 		response.Endpoints = append(response.Endpoints, bootstrap.Endpoint{
 			Available: true, Name: e.Namespace + "/" + e.Path, Domain: e.Domain, Namespace: e.Namespace,
-			Scheme: "sb", ServicePath: e.Path, SharedAccessKeyName: keyring.KeyName,
+			Reliable: e.Reliable, Scheme: "sb", ServicePath: e.Path, SharedAccessKeyName: keyring.KeyName,
 			SharedAccessKey: s.Keys.Key(agent.ConnectorID, keyring.Path{Host: e.Namespace + "." + e.Domain, Path: e.Path}),
 		})
 	}

@@ -108,7 +108,7 @@ func Start(opts Options) (*Tenant, error) {
 		return nil, fmt.Errorf("finding the directory for the tenant's state: %w", err)
 	}
 	opts.Dir, opts.TenantID = dir, strings.ToLower(opts.TenantID)
-	t := &Tenant{opts: opts, hosts: hostsOf(opts.TenantID, opts.ServiceDomain, opts.RelayDomain), tally: tally.New(), failed: make(chan error, 64)}
+	t := &Tenant{opts: opts, hosts: hostsOf(opts.TenantID, opts.ServiceDomain, opts.RelayDomain, opts.Namespaces), tally: tally.New(), failed: make(chan error, 64)}
 	s, err := t.open()
 	if err != nil {
 		return nil, err
@@ -164,9 +164,13 @@ func (t *Tenant) wire(group string) error {
 	path := t.opts.TenantID + "_" + group
 	var endpoints []bootstrapping.Endpoint
 	var paths []keyring.Path
-	for _, namespace := range t.hosts.namespaces {
-		endpoints = append(endpoints, bootstrapping.Endpoint{Namespace: namespace, Domain: t.opts.RelayDomain, Path: path})
-		paths = append(paths, keyring.Path{Host: namespace + "." + t.opts.RelayDomain, Path: path})
+	// First all plain ones, then all reliable ones, as the service does.
+	for _, kind := range t.opts.kinds() {
+		path := path + kind.suffix
+		for _, namespace := range t.hosts.namespaces {
+			endpoints = append(endpoints, bootstrapping.Endpoint{Namespace: namespace, Domain: t.opts.RelayDomain, Path: path, Reliable: kind.reliable})
+			paths = append(paths, keyring.Path{Host: namespace + "." + t.opts.RelayDomain, Path: path})
+		}
 	}
 	if t.keys, err = keyring.Open(t.opts.Dir, paths, t.registry); err != nil {
 		return err
@@ -178,7 +182,8 @@ func (t *Tenant) wire(group string) error {
 	})
 	t.signIns = signin.New(signin.Options{
 		TenantID: t.opts.TenantID, ProxyHost: t.hosts.proxy, Relay: t.relay, Agents: t.registry, Admitter: desk,
-		AcceptTimeout: t.opts.AcceptTimeout, ResponseTimeout: t.opts.ResponseTimeout, Delivery: t.opts.Delivery, ReturnPorts: t.opts.Ports.returnPorts(), Tally: t.tally, Log: named("signin"),
+		AcceptTimeout: t.opts.AcceptTimeout, ResponseTimeout: t.opts.ResponseTimeout, SessionIdle: t.opts.SessionIdle, Delivery: t.opts.Delivery,
+		ReturnPorts: t.opts.Ports.returnPorts(), Tally: t.tally, Log: named("signin"),
 	})
 	t.registration = &registration.Service{
 		Tenant: tenant, Lifetime: t.opts.CertificateLifetime, Tokens: t.tokens, Issuer: t.authority, Agents: t.registry,
@@ -340,6 +345,7 @@ func (t *Tenant) Stop(ctx context.Context) error {
 	for _, l := range t.taking {
 		l.Close()
 	}
+	t.signIns.Hangup(ctx)
 	t.relay.Close()
 	t.signIns.Close()
 	if t.proxy != nil {

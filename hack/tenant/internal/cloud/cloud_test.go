@@ -145,10 +145,11 @@ func connect(t *testing.T, ready cloud.Ready, name, password string, b behaviour
 	t.Helper()
 	c := register(t, ready, name)
 	c.become(password, b)
-	for _, endpoint := range c.bootstrap().Endpoints {
+	endpoints := c.bootstrap().Endpoints
+	for _, endpoint := range endpoints {
 		c.listen(endpoint)
 	}
-	waitForLinks(t, ready, c.identity.ConnectorID, 2)
+	waitForLinks(t, ready, c.identity.ConnectorID, len(endpoints))
 	return c
 }
 
@@ -364,13 +365,14 @@ func TestRestartKeepsTheTenant(t *testing.T) {
 		t.Errorf("a token from before: %s", result.ErrorMessage)
 	}
 	c.client.CloseIdleConnections()
-	for _, e := range c.bootstrap().Endpoints {
+	endpoints := c.bootstrap().Endpoints
+	for _, e := range endpoints {
 		if keys[e.Name] != e.SharedAccessKey {
 			t.Errorf("the key of %s changed with the restart", e.Name)
 		}
 		c.listen(e)
 	}
-	waitForLinks(t, after.Ready(), c.identity.ConnectorID, 2)
+	waitForLinks(t, after.Ready(), c.identity.ConnectorID, len(endpoints))
 	if got := signIn(t, after.Ready(), user, right); got.Verdict != "success" {
 		t.Errorf("sign-in after the restart: %+v", got)
 	}

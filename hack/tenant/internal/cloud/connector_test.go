@@ -49,7 +49,8 @@ type connector struct {
 	password string // the right one
 	behave   behaviour
 	signals  []signal.Message
-	statuses []int // of responses
+	statuses []int    // of responses
+	wire     []string // what reliable sessions brought
 }
 
 // behaviour says where a connector departs from the straight path.
@@ -64,6 +65,8 @@ type behaviour struct {
 	rawAnswer    string         // instead of a verdict
 	respondAfter <-chan struct{}
 	anotherID    bool // in SignalConnectorResponse
+	// On reliable endpoints only, see converse.
+	session      sessionBehaviour
 	abandon      bool // a fetch is not ended in order
 	anotherTrans bool // a fetch names another transaction
 }
@@ -312,7 +315,12 @@ func (c *connector) rendezvous(ctx context.Context, connect relay.Connect) {
 		c.t.Errorf("the first record %v, %v; want a signal", record.Type, err)
 		return
 	}
-	envelope, err := signal.NewDecoder().Decode(record.Payload)
+	decoder := signal.NewDecoder()
+	envelope, err := decoder.Decode(record.Payload)
+	if err == nil && envelope.Kind == signal.KindCreateSequence {
+		c.converse(ctx, &conversation{conn: conn, reader: reader, encoder: signal.NewEncoder(), decoder: decoder, create: envelope})
+		return
+	}
 	if err != nil || envelope.Signal == nil {
 		c.t.Errorf("the first envelope %+v, %v; want a signal", envelope.Kind, err)
 		return
@@ -331,10 +339,15 @@ func (c *connector) rendezvous(ctx context.Context, connect relay.Connect) {
 		}
 		c.reply(ctx, conn, reader, signal.Envelope{Kind: signal.KindResponse, RelatesTo: envelope.MessageID, Response: &signal.Response{ConnectorID: id}})
 	}
-	if plan.dontRespond {
+	c.answer(ctx, *envelope.Signal)
+}
+
+// answer answers a signal's request, which it may have to fetch.
+func (c *connector) answer(ctx context.Context, request signal.Message) {
+	if _, plan := c.plan(); plan.dontRespond {
 		return
 	}
-	request, leave := *envelope.Signal, func() {}
+	leave := func() {}
 	if request.Tunnel.Protocol.Traffic == signal.TrafficConnect {
 		var ok bool
 		if request, leave, ok = c.fetch(ctx, request); !ok {

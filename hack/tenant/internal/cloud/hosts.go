@@ -5,6 +5,7 @@ package cloud
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -27,12 +28,16 @@ type hosts struct {
 	serviceDomain, relayDomain string
 }
 
-func hostsOf(tenant, service, relay string) hosts {
+func hostsOf(tenant, service, relay string, namespaces int) hosts {
+	var names []string
+	for n := range namespaces {
+		names = append(names, fmt.Sprintf("his-nam1-test%d", n+1))
+	}
 	return hosts{
 		registration:  tenant + ".registration." + service,
 		bootstraps:    []string{tenant + ".pta.bootstrap.his." + service, tenant + ".bootstrap." + service},
 		renewal:       "his-nam1-test1.renewtrust." + service,
-		namespaces:    []string{"his-nam1-test1", "his-nam1-test2"},
+		namespaces:    names,
 		instances:     []string{"g1-test-sn1-001-sb." + relay, "g2-test-sn1-001-sb." + relay},
 		proxy:         "proxy-1-pta-test.connector.his." + service,
 		serviceDomain: service, relayDomain: relay,

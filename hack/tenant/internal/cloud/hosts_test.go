@@ -153,10 +153,11 @@ func TestRenewal(t *testing.T) {
 	// Requests are encrypted for both until the new one has carried a bootstrap.
 	listening := register(t, ready, "server2")
 	listening.password = right
-	for _, e := range listening.bootstrap().Endpoints {
+	endpoints := listening.bootstrap().Endpoints
+	for _, e := range endpoints {
 		listening.listen(e)
 	}
-	waitForLinks(t, ready, listening.identity.ConnectorID, 2)
+	waitForLinks(t, ready, listening.identity.ConnectorID, len(endpoints))
 	entries := func() int {
 		t.Helper()
 		if got := signIn(t, ready, user, right); got.Verdict != "success" {

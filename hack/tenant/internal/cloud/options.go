@@ -42,6 +42,14 @@ type Options struct {
 	TokenGrace time.Duration
 	// Ports says on which ports the service's hosts are; default PortsHTTPS.
 	Ports Ports
+	// Namespaces is how many relay namespaces there are, 1 to 16; default 4.
+	Namespaces int
+	// Endpoints restricts what each has: a plain and a reliable endpoint by
+	// default, or only the one kind.
+	Endpoints signin.Endpoint
+	// SessionIdle is how long a reliable session without a request stays open;
+	// default one minute.
+	SessionIdle time.Duration
 	// Delivery is how requests reach connectors that were found; default
 	// signin.DeliverAuto.
 	Delivery signin.Delivery
@@ -67,6 +75,10 @@ func (o Options) withDefaults() Options {
 	duration(&o.AcceptTimeout, 5*time.Second)
 	duration(&o.ResponseTimeout, 15*time.Second)
 	duration(&o.TokenGrace, 5*time.Minute)
+	duration(&o.SessionIdle, time.Minute)
+	if o.Namespaces == 0 {
+		o.Namespaces = 4
+	}
 	return o
 }
 
@@ -98,6 +110,15 @@ func (o Options) Validate() error {
 	if err := o.Ports.Validate(); err != nil {
 		fault("--ports: %w", err)
 	}
+	if o.Namespaces < 1 || o.Namespaces > maxNamespaces {
+		fault("--namespaces must be 1 to %d", maxNamespaces)
+	}
+	if err := o.Endpoints.Validate(); err != nil {
+		fault("--endpoints: %w", err)
+	}
+	if o.SessionIdle < time.Millisecond {
+		fault("--session-idle must be a positive duration")
+	}
 	if err := o.Delivery.Validate(); err != nil {
 		fault("--delivery: %w", err)
 	}
@@ -117,4 +138,27 @@ func (o Options) Validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// maxNamespaces is more than the service was seen to use: four.
+const maxNamespaces = 16
+
+// kind is one of the two kinds of endpoints.
+type kind struct {
+	suffix   string // of the path
+	reliable bool
+}
+
+// kinds lists those that are offered, in the service's order (protocol section
+// 4.5).
+func (o Options) kinds() []kind {
+	plain, reliable := kind{}, kind{suffix: "_reliable", reliable: true}
+	switch o.Endpoints {
+	case signin.EndpointPlain:
+		return []kind{plain}
+	case signin.EndpointReliable:
+		return []kind{reliable}
+	default:
+		return []kind{plain, reliable}
+	}
 }

@@ -42,7 +42,7 @@ type attempt struct {
 func (s *Service) pick(tx *transaction, tried map[relaying.Listener]bool, closing map[string]bool) (relaying.Listener, bool) {
 	byAgent := map[string][]relaying.Listener{}
 	for _, l := range s.opts.Relay.Listeners() {
-		if !tried[l] && !closing[l.ConnectorID] && l.Ready() {
+		if !tried[l] && !closing[l.ConnectorID] && l.Ready() && tx.preference.Endpoint.takes(l) {
 			byAgent[l.ConnectorID] = append(byAgent[l.ConnectorID], l)
 		}
 	}
@@ -78,6 +78,7 @@ func keys(m map[string][]relaying.Listener) []string {
 // be. What remains of it then, saying goodbye, holds nobody up.
 func (s *Service) start(tx *transaction, l relaying.Listener) <-chan attempt {
 	tx.attempts++
+	tx.via = l.Via
 	s.opts.Tally.Count(tally.Attempts)
 	if tx.attempts > 1 {
 		s.opts.Tally.Count(tally.Retries)
@@ -91,6 +92,10 @@ func (s *Service) start(tx *transaction, l relaying.Listener) <-chan attempt {
 // attempt brings a signal to a connector. It does not outlive its deadlines,
 // whatever became of the sign-in.
 func (s *Service) attempt(m signal.Message, l relaying.Listener, outcome chan<- attempt) {
+	if isReliable(l) {
+		outcome <- s.attemptReliable(&m, l)
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.AcceptTimeout)
 	defer cancel()
 	conn, err := s.opts.Relay.Connect(ctx, l)

@@ -45,10 +45,48 @@ func (d Delivery) Validate() error {
 // all to the tenant.
 type Preference struct {
 	Delivery Delivery
+	Endpoint Endpoint
 }
 
 // reliableSuffix ends the paths of reliable endpoints (protocol section 4.5).
 const reliableSuffix = "_reliable"
+
+func isReliable(l relaying.Listener) bool { return strings.HasSuffix(l.Via, reliableSuffix) }
+
+// Endpoint is a kind of endpoint.
+type Endpoint string
+
+// The kinds. The zero value is any of them.
+const (
+	EndpointPlain    Endpoint = "plain"
+	EndpointReliable Endpoint = "reliable"
+)
+
+// Validate reports a kind that is none; the text is for whoever chose it.
+func (e Endpoint) Validate() error {
+	switch e {
+	case "", EndpointPlain, EndpointReliable:
+		return nil
+	}
+	return fmt.Errorf("endpoint %.32q is neither %s nor %s", string(e), EndpointPlain, EndpointReliable)
+}
+
+// takes reports whether a listener waits on an endpoint of the kind.
+func (e Endpoint) takes(l relaying.Listener) bool {
+	return e == "" || isReliable(l) == (e == EndpointReliable)
+}
+
+// endpointOf names the kind of the endpoint behind a relay address.
+func endpointOf(via string) Endpoint {
+	switch {
+	case via == "":
+		return ""
+	case strings.HasSuffix(via, reliableSuffix):
+		return EndpointReliable
+	default:
+		return EndpointPlain
+	}
+}
 
 // delivery decides how a request goes to a listener.
 func (s *Service) delivery(tx *transaction, l relaying.Listener) Delivery {
@@ -57,7 +95,7 @@ func (s *Service) delivery(tx *transaction, l relaying.Listener) Delivery {
 			return d
 		}
 	}
-	if strings.HasSuffix(l.Via, reliableSuffix) {
+	if isReliable(l) {
 		return DeliverConnect
 	}
 	return DeliverInline

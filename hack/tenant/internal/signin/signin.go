@@ -72,6 +72,8 @@ type Options struct {
 	// ReturnPorts, if there are any, take the answers in turn, and fetches too.
 	// Without them all goes to 443, by override.
 	ReturnPorts []int
+	// SessionIdle is how long a reliable session without a request stays open.
+	SessionIdle time.Duration
 	// Delivery is for sign-ins that have no preference.
 	Delivery Delivery
 	Tally    *tally.Tally
@@ -83,9 +85,11 @@ type Service struct {
 	opts Options
 	// attempts counts attempts and fetches that are under way, for Close.
 	attempts sync.WaitGroup
-	// ctx is the life of fetches.
+	// ctx is the life of fetches, and of attempts to open reliable sessions.
 	ctx    context.Context
 	cancel context.CancelFunc
+	// channels are the connections with a reliable session.
+	channels channels
 
 	mu      sync.Mutex
 	waiting map[string]*handout // by connection id
@@ -133,6 +137,10 @@ type Result struct {
 	// AnswerHeaders are what came with the verdict, by name in lower case; nil if
 	// none came in time.
 	AnswerHeaders map[string]string `json:"answerHeaders,omitempty"`
+	// Via is the relay address of the last attempt, and Endpoint its kind; both
+	// are empty if no listener was there.
+	Via      string   `json:"via"`
+	Endpoint Endpoint `json:"endpoint"`
 	// Time is when the sign-in ended.
 	Time time.Time `json:"time"`
 }
@@ -158,8 +166,9 @@ type transaction struct {
 	answerHeaders     map[string]string
 	asked             map[string]bool
 	attempts          int
-	signalled         bool // some connector has been sent the signal
-	anyoneSilent      bool // some connector did not take the request in time
+	via               string // of the last attempt
+	signalled         bool   // some connector has been sent the signal
+	anyoneSilent      bool   // some connector did not take the request in time
 	lastConnectorID   string
 }
 
@@ -190,6 +199,7 @@ func (s *Service) SignIn(ctx context.Context, username string, password []byte, 
 	result := s.ask(ctx, tx)
 	result.RequestID, result.CorrelationID, result.Username, result.Attempts = tx.requestID, tx.id, upn, tx.attempts
 	result.Time, result.AnswerHeaders = time.Now().UTC(), tx.answerHeaders
+	result.Via, result.Endpoint = tx.via, endpointOf(tx.via)
 	result.LatencyMS = float64(time.Since(start).Microseconds()) / 1000
 	if agent, ok := s.opts.Agents.ByID(result.ConnectorID); ok {
 		result.ConnectorName = agent.Name
@@ -199,7 +209,7 @@ func (s *Service) SignIn(ctx context.Context, username string, password []byte, 
 }
 
 func checkPreference(p Preference) error {
-	if err := p.Delivery.Validate(); err != nil {
+	if err := errors.Join(p.Delivery.Validate(), p.Endpoint.Validate()); err != nil {
 		return &InputError{err.Error()}
 	}
 	return nil

@@ -32,6 +32,8 @@ const (
 	Retries  Event = "retries"
 	// ClosingFaults counts connectors that said they are shutting down.
 	ClosingFaults Event = "closingFaults"
+	// Sessions counts reliable sessions begun; one carries several sign-ins.
+	Sessions Event = "sessions"
 	// Responses counts verdicts taken; the next ones, those that came after the
 	// time limit or twice, those of them that say something else than the one
 	// that was taken, and those that belong to no sign-in.
@@ -47,6 +49,9 @@ const (
 	DefectNameClaim Event = "defectNameClaim"
 	// DefectConnectorID: a SignalConnectorResponse names another connector.
 	DefectConnectorID Event = "defectConnectorID"
+	// DefectRelatesTo: a reply on a reliable session relates to no signal that
+	// waits for one.
+	DefectRelatesTo Event = "defectRelatesTo"
 	// DefectForeignResponse: the verdict came from a connector that was not asked.
 	DefectForeignResponse Event = "defectForeignResponse"
 	// DefectVerdict: the verdict cannot be read.
@@ -62,8 +67,8 @@ const (
 
 var all = []Event{
 	Registrations, RegistrationsRefused, Renewals, RenewalsRefused, Bootstraps, BootstrapsRefused, LinksRefused,
-	SignIns, SignInSuccesses, SignInFailures, Attempts, Retries, ClosingFaults, Responses, LateResponses, ConflictingResponses, UnknownResponses, Fetches, FetchesRefused,
-	DefectNameClaim, DefectConnectorID, DefectForeignResponse, DefectVerdict, DefectBootstrapIDs, DefectFetch, ProxyTunnels, ProxyRefused,
+	SignIns, SignInSuccesses, SignInFailures, Attempts, Retries, ClosingFaults, Sessions, Responses, LateResponses, ConflictingResponses, UnknownResponses, Fetches, FetchesRefused,
+	DefectNameClaim, DefectConnectorID, DefectRelatesTo, DefectForeignResponse, DefectVerdict, DefectBootstrapIDs, DefectFetch, ProxyTunnels, ProxyRefused,
 }
 
 // Tally counts events. It is safe for concurrent use.

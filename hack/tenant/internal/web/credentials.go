@@ -70,7 +70,7 @@ func (s *secretText) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// readJSON reads {"username","password","delivery"?}.
+// readJSON reads {"username","password","delivery"?,"endpoint"?}.
 func readJSON(w http.ResponseWriter, r *http.Request) (credentials, error) {
 	body, err := readBody(w, r, "application/json")
 	if err != nil {
@@ -81,13 +81,14 @@ func readJSON(w http.ResponseWriter, r *http.Request) (credentials, error) {
 		Username string     `json:"username"`
 		Password secretText `json:"password"`
 		Delivery string     `json:"delivery"`
+		Endpoint string     `json:"endpoint"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		// The error could quote the request.
-		return c, errors.New(`the request must be a JSON object with the strings "username" and "password", and "delivery" if wanted`)
+		return c, errors.New(`the request must be a JSON object with the strings "username" and "password", and "delivery" and "endpoint" if wanted`)
 	}
 	c.username, c.password = in.Username, in.Password
-	c.preference = signin.Preference{Delivery: signin.Delivery(in.Delivery)}
+	c.preference = signin.Preference{Delivery: signin.Delivery(in.Delivery), Endpoint: signin.Endpoint(in.Endpoint)}
 	return c, nil
 }
 
