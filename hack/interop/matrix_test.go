@@ -29,7 +29,7 @@ func TestEveryPathBringsEveryVerdict(t *testing.T) {
 		"timeout": {user: "victor@" + ldapserver.Domain, password: right, verdict: "failure", reason: "1726", aadsts: 80007, atLeastMS: 9000},
 	}
 	all := append(paths(),
-		path{config.TransportWebSocket, "connect-bytes"}, path{config.TransportAMQP, "connect-bytes"})
+		path{config.TransportWebSocket, "plain", "connect-bytes"}, path{config.TransportAMQP, "reliable", "connect-bytes"})
 	for _, p := range all {
 		t.Run(p.String(), func(t *testing.T) {
 			t.Parallel()
@@ -46,6 +46,9 @@ func TestEveryPathBringsEveryVerdict(t *testing.T) {
 					}
 					if got.ConnectorID != s.connector.ID || got.Attempts != 1 {
 						t.Errorf("answered by %s after %d attempts, want %s after one", got.ConnectorID, got.Attempts, s.connector.ID)
+					}
+					if got.Endpoint != s.endpoint {
+						t.Errorf("the request went over a %q endpoint, want %q", got.Endpoint, s.endpoint)
 					}
 					checkHeaders(t, got, want.atLeastMS)
 				})

@@ -15,10 +15,11 @@ import (
 // path is one way through the protocol.
 type path struct {
 	transport string // of the connector's links
+	endpoint  string // the kind that the tenant offers
 	delivery  string // of requests, as the tenant names it
 }
 
-func (p path) String() string { return p.transport + ", " + p.delivery }
+func (p path) String() string { return p.transport + ", " + p.endpoint + ", " + p.delivery }
 
 // ports are the tenant's: without WebSockets, everything is on the port that is
 // documented for it; with them, everything is on 443.
@@ -33,8 +34,10 @@ func (p path) ports() string {
 func paths() []path {
 	var all []path
 	for _, transport := range []string{config.TransportWebSocket, config.TransportAMQP} {
-		for _, delivery := range []string{"inline", "connect"} {
-			all = append(all, path{transport: transport, delivery: delivery})
+		for _, endpoint := range []string{"plain", "reliable"} {
+			for _, delivery := range []string{"inline", "connect"} {
+				all = append(all, path{transport: transport, endpoint: endpoint, delivery: delivery})
+			}
 		}
 	}
 	return all
@@ -54,7 +57,7 @@ func newScene(t *testing.T, p path, tenantArgs ...string) *scene {
 	ctx := t.Context()
 	bed, err := testbed.Start(ctx, testbed.Options{
 		Dir: t.TempDir(), WithoutCluster: true, Programs: programs,
-		TenantArgs: append([]string{"--ports", p.ports(), "--delivery", p.delivery, "--bootstrap-interval", "2s"}, tenantArgs...),
+		TenantArgs: append([]string{"--ports", p.ports(), "--endpoints", p.endpoint, "--namespaces", "2", "--delivery", p.delivery, "--bootstrap-interval", "2s"}, tenantArgs...),
 	})
 	if err != nil {
 		t.Fatal(err)
