@@ -134,12 +134,15 @@ func TestDocumentedPorts(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("return ports %v; want them in turn", seen)
 	}
-	// The other transport is served beside it.
-	c.direct = false
-	c.listen(response.Endpoints[0])
-	if result, _ := signInBy(t, ready, ""); result.Verdict != signin.Success {
-		t.Errorf("%+v", result)
-	}
+	// The other transport is served beside it; agents take turns.
+	other := register(t, ready, "two")
+	other.become(right, behaviour{})
+	other.listen(other.bootstrap().Endpoints[0])
+	waitForLinks(t, ready, other.identity.ConnectorID, 1)
+	eventually(t, "the other one is asked", func() bool {
+		result, _ := signInBy(t, ready, "")
+		return result.Verdict == signin.Success && result.ConnectorID == other.identity.ConnectorID
+	})
 }
 
 // TestNothingIsOnAnotherPort: what a connector or a policy gets wrong must show.
@@ -258,4 +261,36 @@ func TestRealPorts(t *testing.T) {
 			t.Errorf("port %s is at %s", port, address)
 		}
 	}
+}
+
+// TestGarbageOnAnyPort: whatever comes in, those who know the protocol are
+// served, and nothing of it outlives the tenant.
+func TestGarbageOnAnyPort(t *testing.T) {
+	running := start(t, cloud.Options{Ports: cloud.PortsDocumented})
+	ready := running.Ready()
+	c := register(t, ready, "one")
+	c.become(right, behaviour{})
+	c.direct = true
+	c.listen(c.bootstrap().Endpoints[0])
+	for port := range ready.Ports {
+		for _, garbage := range []string{
+			"", // and not a word more
+			"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+			"AMQP\x00\x01\x00\x00",
+			"\x16\x03\x01\xFF\xFF" + strings.Repeat("\xFF", 400),
+			"\xFF\xFF\xFF\x7Fconnect",
+			string(relay.AppendPrelude(nil, netip.MustParseAddr("127.0.0.1"), 9352)) + "no handshake",
+		} {
+			conn, err := net.Dial("tcp", ready.Ports[port])
+			must(t, err)
+			t.Cleanup(func() { conn.Close() }) // open until after the tenant has stopped
+			if _, err := io.WriteString(conn, garbage); err != nil {
+				t.Logf("port %s was quick to hang up: %v", port, err)
+			}
+		}
+	}
+	if result, _ := signInBy(t, ready, signin.DeliverConnect); result.Verdict != signin.Success {
+		t.Errorf("%+v", result)
+	}
+	running.stop()
 }
