@@ -4,7 +4,7 @@
 package signal
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,7 +50,10 @@ func TestEncodeJSONOfTheService(t *testing.T) {
 		`"ProtocolContext":`
 	body := `{"TrafficProtocol":3,"Domain":"CONTOSO","UserPrincipalName":"<user>@contoso.example","EncryptedData":[` +
 		`{"__type":"EncryptedOnPremValidationData:#Microsoft.ApplicationProxy.Common.SignalingDataModel","Base64EncryptedData":"\/\/8=","KeyIdentifer":"k_AB"}]}`
-	numbers := strings.Join(strings.Fields(strings.Trim(fmt.Sprint([]byte(body)), "[]")), ",")
+	var numbers []string
+	for _, b := range []byte(body) {
+		numbers = append(numbers, strconv.Itoa(int(b)))
+	}
 	for name, tc := range map[string]struct {
 		protocol ProtocolContext
 		want     string
@@ -62,7 +65,7 @@ func TestEncodeJSONOfTheService(t *testing.T) {
 				`"Password":"","UserPrincipalName":"<user>@contoso.example"}`,
 		},
 		"a body of bytes": {
-			ProtocolContext{Traffic: TrafficTrustedParty, PasswordValidation: v}, `{"TrafficProtocol":3,"BodyBytes":[` + numbers + `]}`,
+			ProtocolContext{Traffic: TrafficTrustedParty, PasswordValidation: v}, `{"TrafficProtocol":3,"BodyBytes":[` + strings.Join(numbers, ",") + `]}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -230,7 +230,7 @@ func TestTheRevocationListIsSignedAndNamed(t *testing.T) {
 	plain := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return throughProxy(t, ready, "crl.msappproxy.test:80")
 	}}}
-	resp, err := plain.Get(points[0]) //nolint:noctx // bounded by the connection's deadline
+	resp, err := plain.Get(points[0])
 	must(t, err)
 	defer resp.Body.Close()
 	der, err := io.ReadAll(resp.Body)
