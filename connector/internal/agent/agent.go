@@ -250,6 +250,9 @@ func (a *agent) showIdentity() {
 }
 
 func (a *agent) linkChanged(endpoint string, linkState signalling.State, err error) {
+	if err != nil {
+		a.noteInspection(err)
+	}
 	a.tracker.Link(endpoint, string(linkState), time.Now(), err)
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -50,6 +50,7 @@ func (a *agent) bootstrapped(response *bootstrap.Response, failures int, err err
 		a.opts.Log.Info("What the service says has changed", "connectorState", said.State, "serviceMessage", said.Message, "ignoredTriggers", said.Triggers)
 	}
 	a.maxFailed = response.MaxFailedRequests
+	a.clients.inspection.expect(response.Porto.RootCANames)
 	a.settings.Store(settingsOf(*response))
 	if len(response.Endpoints) == 0 {
 		// None is not the same as none that is available: the links serve on.
@@ -76,11 +77,20 @@ func (a *agent) carrier(now time.Time) string {
 // is reached. The calls go on, and the first that succeeds ends that.
 func (a *agent) bootstrapFailed(failures int, err error) {
 	a.opts.Log.Error(err, "Bootstrap failed", "failuresInARow", failures)
+	a.noteInspection(err)
 	a.tracker.BootstrapFailed(failures, err)
 	if a.maxFailed > 0 && failures >= a.maxFailed {
 		a.tracker.GaveUp()
 		a.listener.SetEndpoints(nil)
 		a.opts.Log.Info("Bootstraps have failed as often as the service allows: listening ends until one succeeds", "failuresInARow", failures)
+	}
+}
+
+// noteInspection tells the status page if an error is due to TLS inspection.
+func (a *agent) noteInspection(err error) {
+	if found := a.clients.inspection.of(err); found != nil {
+		a.tracker.Inspected(found.Error())
+		a.metrics.Inspected()
 	}
 }
 

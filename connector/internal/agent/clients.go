@@ -20,6 +20,7 @@ import (
 	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/connector/internal/identity"
 	"github.com/passthrough-dev/connector-operator/connector/wire/relay"
+	"github.com/passthrough-dev/connector-operator/connector/wire/trust"
 )
 
 const (
@@ -51,10 +52,12 @@ type clients struct {
 	amqps *amqps
 	// rotating is the transport of service.
 	rotating *rotating
+	// inspection recognises what keeps them all from working.
+	inspection *inspection
 }
 
 func newClients(service config.Service, id *identity.Store) (*clients, error) {
-	base := &tls.Config{MinVersion: tls.VersionTLS12}
+	base := &tls.Config{MinVersion: tls.VersionTLS12, VerifyConnection: notRevoked}
 	if service.CAFile != "" {
 		pem, err := os.ReadFile(service.CAFile)
 		if err != nil {
@@ -83,14 +86,15 @@ func newClients(service config.Service, id *identity.Store) (*clients, error) {
 	fetching.MaxConnsPerHost, without.MaxConnsPerHost = 0, 0
 	once := withCertificate.Clone()
 	once.DisableKeepAlives = true
+	looking := newInspection(service)
 	pooled := &rotating{}
 	pooled.current.Store(withCertificate)
 	c := &clients{
 		service:   &http.Client{Transport: pooled, CheckRedirect: refuseRedirects},
-		bootstrap: &http.Client{Transport: once, CheckRedirect: refuseRedirects},
+		bootstrap: &http.Client{Transport: inspecting{looking, once}, CheckRedirect: refuseRedirects},
 		proxy:     &http.Client{Transport: fetching, CheckRedirect: refuseRedirects},
 		relay:     &http.Client{Transport: without, CheckRedirect: refuseRedirects},
-		rotating:  pooled,
+		rotating:  pooled, inspection: looking,
 	}
 	if service.Transport == config.TransportAMQP {
 		if c.amqps, err = newAMQPS(service.ProxyURL, base); err != nil {
@@ -114,6 +118,12 @@ func (c *clients) dialInstance(ctx context.Context, to relay.Connect) (net.Conn,
 		return c.amqps.meet(ctx, to)
 	}
 	return c.dialRelay(ctx, to.InstanceDNSAddress, subprotocolAccept)
+}
+
+// notRevoked looks at what the other side says about its certificate. Go verifies
+// chain and name before, and nothing of revocation.
+func notRevoked(state tls.ConnectionState) error {
+	return trust.CheckRevocation(state.VerifiedChains, state.OCSPResponse, time.Now())
 }
 
 // refuseRedirects: a redirect could carry the connector's certificate, or a

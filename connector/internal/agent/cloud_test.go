@@ -19,14 +19,17 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/bootstrap"
+	"github.com/passthrough-dev/connector-operator/connector/wire/relay"
 )
 
 // issuer is a certificate authority.
@@ -111,6 +114,11 @@ func newFakeCloud(t *testing.T, config *tls.Config) *fakeCloud {
 	return c
 }
 
+// The address of a relay instance, for the transport without WebSockets.
+const instancePort = 9352
+
+var instanceIP = netip.MustParseAddr("192.0.2.1")
+
 // connect leads a CONNECT request to the address.
 func connect(w http.ResponseWriter, r *http.Request, address string) {
 	there, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", address)
@@ -119,12 +127,22 @@ func connect(w http.ResponseWriter, r *http.Request, address string) {
 		return
 	}
 	defer there.Close()
-	w.WriteHeader(http.StatusOK)
 	here, buffered, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		return
 	}
 	defer here.Close()
+	// A length that an answer to CONNECT must not have, and that clients must ignore
+	// (RFC 9110 9.3.6).
+	if _, err := io.WriteString(here, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"); err != nil {
+		return
+	}
+	if strings.HasSuffix(r.Host, ":"+strconv.Itoa(instancePort)) { // TLS begins behind the prelude
+		prelude := relay.AppendPrelude(nil, instanceIP, instancePort)
+		if _, err := io.CopyN(io.Discard, buffered, int64(len(prelude))); err != nil {
+			return
+		}
+	}
 	var both sync.WaitGroup
 	pipe := func(to net.Conn, from io.Reader) {
 		_, _ = io.Copy(to, from)

@@ -29,6 +29,7 @@ const (
 	foreignCerts    = "passthrough_connector_foreign_certificates"
 	inFlight        = "passthrough_connector_rendezvous_in_flight"
 	bootstraps      = "passthrough_connector_bootstraps_total"
+	inspected       = "passthrough_connector_tls_inspected_total"
 	lastBootstrap   = "passthrough_connector_last_bootstrap_seconds"
 	serviceState    = "passthrough_connector_service_state"
 	linksAttached   = "passthrough_connector_signalling_links_attached"
@@ -53,6 +54,7 @@ type Metrics struct {
 	foreignCerts    prometheus.Gauge
 	inFlight        prometheus.Gauge
 	bootstraps      *prometheus.CounterVec
+	inspected       prometheus.Counter
 	lastBootstrap   prometheus.Gauge
 	serviceState    *prometheus.GaugeVec
 	linksAttached   prometheus.Gauge
@@ -90,6 +92,7 @@ func New(version string, dropReasons []string) *Metrics {
 		foreignCerts:    gauge(foreignCerts, "Certificates of other connectors for which requests of the last day were encrypted."),
 		inFlight:        gauge(inFlight, "Rendezvous at present."),
 		bootstraps:      counters(bootstraps, "Bootstrap calls by result.", "result"),
+		inspected:       counter(inspected, "Connections at whose other end something that inspects TLS answered."),
 		lastBootstrap:   gauge(lastBootstrap, "Time of the last bootstrap that succeeded, in seconds since 1970; 0 before the first."),
 		serviceState:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: serviceState, Help: "1 for the state that the service gave this connector, 0 for all others."}, []string{"state"}),
 		linksAttached:   gauge(linksAttached, "Signalling links that are attached."),
@@ -101,7 +104,7 @@ func New(version string, dropReasons []string) *Metrics {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: buildInfo, Help: "The version; always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
 	m.registry.MustRegister(m.signIns, m.signInSeconds, m.validateSeconds, m.undelivered, m.dropped, m.foreignKeys, m.foreignAgents, m.foreignCerts,
-		m.inFlight, m.bootstraps, m.lastBootstrap, m.serviceState, m.linksAttached, m.proofs, m.notAfter, m.validating, m.stuck, info,
+		m.inFlight, m.bootstraps, m.inspected, m.lastBootstrap, m.serviceState, m.linksAttached, m.proofs, m.notAfter, m.validating, m.stuck, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range dropReasons {
 		m.dropped.WithLabelValues(r)
@@ -157,6 +160,9 @@ func (m *Metrics) Bootstrap(ok bool) {
 	}
 	m.bootstraps.WithLabelValues("failure").Inc()
 }
+
+// Inspected counts a connection that was answered by something that inspects TLS.
+func (m *Metrics) Inspected() { m.inspected.Inc() }
 
 // LastBootstrap sets when a bootstrap last succeeded.
 func (m *Metrics) LastBootstrap(t time.Time) { m.lastBootstrap.Set(float64(t.Unix())) }

@@ -26,6 +26,7 @@ func exercise() *Metrics {
 	m.ForeignKeys(3, 2, 5)
 	m.LastBootstrap(time.Unix(1767225600, 0))
 	m.ServiceState("UpdateRequired")
+	m.Inspected()
 	m.Rendezvous(1)
 	m.Bootstrap(true)
 	m.Bootstrap(false)
@@ -59,6 +60,7 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 		`passthrough_connector_dropped_total{reason="replay"} 1`,
 		`passthrough_connector_dropped_total{reason="tenant"} 0`,
 		`passthrough_connector_foreign_key_entries_total 3`,
+		`passthrough_connector_tls_inspected_total 1`,
 		`passthrough_connector_foreign_connectors 2`,
 		`passthrough_connector_foreign_certificates 5`,
 		`passthrough_connector_last_bootstrap_seconds 1.7672256e+09`,
