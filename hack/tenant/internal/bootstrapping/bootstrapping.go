@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -63,6 +64,9 @@ type Service struct {
 	RootName string
 	Tally    *tally.Tally
 	Log      logr.Logger
+
+	mu         sync.Mutex // protects directions
+	directions Directions
 }
 
 // ServeHTTP serves POST /ConnectorBootstrap.
@@ -93,6 +97,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !strings.EqualFold(request.ConnectorID, identity.ConnectorID) || !strings.EqualFold(request.TenantID, identity.TenantID) {
 		s.Tally.Count(tally.DefectBootstrapIDs)
+	}
+	if s.fails() {
+		s.Log.Info("Failed a bootstrap, as directed", "connectorID", agent.ConnectorID)
+		http.Error(w, "out of order, as directed", http.StatusServiceUnavailable)
+		return
 	}
 	answer, err := s.answer(agent, identity, request)
 	if err != nil {
@@ -129,5 +138,6 @@ func (s *Service) answer(agent registry.Agent, identity trust.Identity, request 
 			SharedAccessKey: s.Keys.Key(agent.ConnectorID, keyring.Path{Host: e.Namespace + "." + e.Domain, Path: e.Path}),
 		})
 	}
+	s.follow(&response)
 	return response.Marshal()
 }

@@ -232,7 +232,8 @@ func (t *Tenant) listen(s *state) error {
 		Tally: t.tally, Log: t.opts.Log.WithName("proxy"),
 	}
 	site := &web.Site{
-		SignIns: t.signIns, Agents: t.registry, Listeners: t.relay, Tokens: t.tokens, Tally: t.tally, Log: t.opts.Log.WithName("web"),
+		SignIns: t.signIns, Agents: t.registry, Listeners: t.relay, Tokens: t.tokens, Bootstraps: t.bootstrapping, Keys: t.keys,
+		Tally: t.tally, Log: t.opts.Log.WithName("web"),
 	}
 	t.serve("web", pages, site.Handler())
 	// Who signs in is to be answered first, before agents lose the service.

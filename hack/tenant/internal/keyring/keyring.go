@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/sas"
@@ -37,8 +38,12 @@ type Agents interface {
 // Ring makes and checks keys. It is safe for concurrent use.
 type Ring struct {
 	secret []byte
+	file   string            // of the generation
 	paths  map[string]string // canonical "host/path/" of every relay path, to its resource
 	agents Agents
+
+	mu         sync.Mutex // protects generation
+	generation int
 }
 
 // Path is a relay path that exists.
@@ -50,7 +55,10 @@ type Path struct {
 // Open reads the secret in dir and makes it if there is none.
 func Open(dir string, paths []Path, agents Agents) (*Ring, error) {
 	file := filepath.Join(dir, "relay-secret.json")
-	r := &Ring{paths: map[string]string{}, agents: agents}
+	r := &Ring{paths: map[string]string{}, agents: agents, file: filepath.Join(dir, "relay-generation.json")}
+	if _, err := statefile.ReadJSON(r.file, &r.generation); err != nil {
+		return nil, err
+	}
 	found, err := statefile.ReadJSON(file, &r.secret)
 	if err != nil {
 		return nil, err
@@ -76,9 +84,28 @@ func (r *Ring) Key(connectorID string, p Path) string {
 	return r.key(connectorID, sas.ResourceURI(p.Host, p.Path))
 }
 
+// Rotate replaces every key. Bootstraps hand out the new ones; a token that was
+// signed with an old one is refused from now on, and a link that was attached
+// with one stays until it needs a new token.
+func (r *Ring) Rotate() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := statefile.WriteJSON(r.file, r.generation+1); err != nil {
+		return err
+	}
+	r.generation++
+	return nil
+}
+
 func (r *Ring) key(connectorID, resource string) string {
+	r.mu.Lock()
+	generation := r.generation
+	r.mu.Unlock()
 	h := hmac.New(sha256.New, r.secret)
 	fmt.Fprintf(h, "%s\n%s", connectorID, resource)
+	if generation > 0 {
+		fmt.Fprintf(h, "\n%d", generation)
+	}
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
 }
 

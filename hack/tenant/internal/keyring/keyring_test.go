@@ -80,3 +80,25 @@ func TestAuthorize(t *testing.T) {
 		t.Errorf("the key %q is not 44 characters, or not of its own", key)
 	}
 }
+
+func TestRotate(t *testing.T) {
+	dir := t.TempDir()
+	ring := open(t, dir, "a")
+	address := "sb://" + one.Host + "/" + one.Path + "/"
+	token := func(r *keyring.Ring) string {
+		return sas.Sign(sas.ResourceURI(one.Host, one.Path), keyring.KeyName, r.Key("a", one), time.Now().Add(time.Hour))
+	}
+	old := token(ring)
+	if err := ring.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, dir, "a")
+	for name, r := range map[string]*keyring.Ring{"the same": ring, "opened again": again} {
+		if _, err := r.Authorize(address, old); err == nil {
+			t.Errorf("%s: a token of an old key is taken", name)
+		}
+		if grant, err := r.Authorize(address, token(ring)); err != nil || grant.Principal != "a" {
+			t.Errorf("%s: grant %+v, %v for a token of the new key", name, grant, err)
+		}
+	}
+}

@@ -67,8 +67,11 @@ type Site struct {
 	Agents    Agents
 	Listeners Listeners
 	Tokens    Tokens
-	Tally     *tally.Tally
-	Log       logr.Logger
+	// Bootstraps and Keys can be made to behave in other ways.
+	Bootstraps Bootstraps
+	Keys       Keys
+	Tally      *tally.Tally
+	Log        logr.Logger
 }
 
 // Agent is an entry of GET /api/agents.
@@ -96,6 +99,9 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("POST /api/signin", s.signInAPI)
 	mux.HandleFunc("GET /api/agents", s.agentsAPI)
 	mux.HandleFunc("POST /api/tokens", s.tokensAPI)
+	mux.HandleFunc("GET /api/bootstrap", func(w http.ResponseWriter, _ *http.Request) { s.json(w, http.StatusOK, s.Bootstraps.Directions()) })
+	mux.HandleFunc("POST /api/bootstrap", s.bootstrapAPI)
+	mux.HandleFunc("POST /api/rotate-keys", s.rotateAPI)
 	mux.HandleFunc("GET /api/stats", func(w http.ResponseWriter, _ *http.Request) { s.json(w, http.StatusOK, s.Tally.Snapshot()) })
 	return headers(loopbackOnly(http.NewCrossOriginProtection().Handler(mux)))
 }
