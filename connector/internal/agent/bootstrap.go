@@ -52,6 +52,7 @@ func (a *agent) bootstrapped(response *bootstrap.Response, failures int, err err
 	a.maxFailed = response.MaxFailedRequests
 	a.clients.inspection.expect(response.Porto.RootCANames)
 	a.settings.Store(settingsOf(*response))
+	a.listener.SetTokenLifetime(response.Settings.SignalingSettings.ServiceBusSasTokenTTL.Duration())
 	if len(response.Endpoints) == 0 {
 		// None is not the same as none that is available: the links serve on.
 		a.opts.Log.Info("The service named no endpoints; the present links stay")

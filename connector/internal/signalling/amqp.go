@@ -32,6 +32,7 @@ const (
 // been lost; err is valid from then on.
 type attachment struct {
 	conn   *amqp.Conn
+	stream *keepAlive
 	stop   context.CancelFunc
 	done   chan struct{}
 	err    error
@@ -46,7 +47,8 @@ func (k *link) attach(ctx context.Context, e Endpoint) (*attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := amqp.NewConn(ctx, newKeepAlive(stream), &amqp.ConnOptions{
+	kept := newKeepAlive(stream)
+	conn, err := amqp.NewConn(ctx, kept, &amqp.ConnOptions{
 		ContainerID:  "RelayConnection_" + guid.New().String(),
 		HostName:     e.Namespace + "-relay." + e.Domain,
 		MaxFrameSize: maxFrame,
@@ -64,9 +66,14 @@ func (k *link) attach(ctx context.Context, e Endpoint) (*attachment, error) {
 		return nil, fmt.Errorf("attaching to the relay: %w", translate(err))
 	}
 	serving, stop := context.WithCancel(context.Background())
-	a := &attachment{conn: conn, stop: stop, done: make(chan struct{}), handle: k.opts.Handle}
+	a := &attachment{conn: conn, stream: kept, stop: stop, done: make(chan struct{}), handle: k.opts.Handle}
 	go a.receive(serving, receiver)
 	return a, nil
+}
+
+// token signs a new token.
+func (k *link) token(e Endpoint) string {
+	return sas.Sign(sas.ResourceURI(e.Host, e.Path), e.KeyName, e.Key, time.Now().Add(k.lifetime()))
 }
 
 // open makes the session and the link pair. The "out" link is never used but
@@ -79,8 +86,7 @@ func (k *link) open(ctx context.Context, conn *amqp.Conn, e Endpoint) (*amqp.Rec
 	name := "RelayLink_" + guid.New().String()
 	address := "sb://" + e.Host + "/" + e.Path + "/"
 	properties := map[string]any{
-		"com.microsoft:swt": sas.Sign(sas.ResourceURI(e.Host, e.Path),
-			e.KeyName, e.Key, time.Now().Add(k.opts.TokenLifetime)),
+		tokenProperty:                 k.token(e),
 		"com.microsoft:client-agent":  "ServiceBus/3.0.51093.14;",
 		"com.microsoft:dynamic-relay": false,
 		"com.microsoft:listener-type": "RelayedConnection",

@@ -36,6 +36,7 @@ type keepAlive struct {
 	timer  *time.Timer
 	ready  bool // the SASL layer has ended: frames of type AMQP are allowed
 	closed bool
+	flow   lastFlow
 }
 
 func newKeepAlive(conn net.Conn) *keepAlive {
@@ -53,6 +54,9 @@ func (k *keepAlive) Write(b []byte) (int, error) {
 	}
 	// The second protocol header (id 0) opens the AMQP layer.
 	k.ready = k.ready || (len(b) == 8 && string(b[:4]) == "AMQP" && b[4] == 0)
+	if k.ready {
+		k.flow.note(b)
+	}
 	return k.Conn.Write(b)
 }
 
@@ -64,6 +68,26 @@ func (k *keepAlive) Close() error {
 	defer k.mu.Unlock()
 	k.closed = true
 	k.timer.Stop()
+	return err
+}
+
+// renew sends a new token on both links. The other side does not confirm it: a
+// token that it does not take ends the link.
+func (k *keepAlive) renew(token string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return net.ErrClosed
+	}
+	frames, err := k.flow.frames(token)
+	if err != nil {
+		return err
+	}
+	k.timer.Reset(keepAliveInterval)
+	if err := k.SetWriteDeadline(time.Now().Add(beatTimeout)); err != nil {
+		return err
+	}
+	_, err = k.Conn.Write(frames)
 	return err
 }
 

@@ -24,6 +24,10 @@ const (
 	// again: one that is lost right after each attach must not be tried in a
 	// tight loop.
 	steady = time.Minute
+	// maxAge is when a connection is replaced although nothing is wrong with it, as
+	// the service's own agent does (protocol section 4.4, LeaseTimeout): behind a
+	// proxy, a far side that vanished may not show in any other way.
+	maxAge = 6 * time.Hour
 )
 
 // link keeps one address's connection up. There is one link for each address,
@@ -31,15 +35,19 @@ const (
 type link struct {
 	name     string
 	opts     Options
-	attempts int           // since the link was last steady
+	lifetime func() time.Duration // of tokens
+	attempts int                  // since the link was last steady
+	// replaces is set when the service has ended a link whose token had been
+	// renewed: from then on a new connection takes its place before that.
+	replaces bool
 	changed  chan struct{} // holds a token when endpoint has changed
 
 	mu       sync.Mutex // protects endpoint
 	endpoint Endpoint
 }
 
-func newLink(e Endpoint, opts Options) *link {
-	return &link{name: e.Name(), opts: opts, endpoint: e, changed: make(chan struct{}, 1)}
+func newLink(e Endpoint, opts Options, lifetime func() time.Duration) *link {
+	return &link{name: e.Name(), opts: opts, lifetime: lifetime, endpoint: e, changed: make(chan struct{}, 1)}
 }
 
 // change gives the link another key for its address. A connection that was
@@ -108,28 +116,57 @@ func (k *link) run(ctx context.Context) {
 // serve waits until the connection is lost, which clears current, or must be
 // replaced, which leaves it. It returns false when ctx has ended.
 func (k *link) serve(ctx context.Context, current **attachment) bool {
-	began := time.Now()
+	began, renewed := time.Now(), false
 	// Renewed in the last tenth to fifth of the token's life.
-	lifetime := k.opts.TokenLifetime
-	renew := time.NewTimer(lifetime - lifetime/10 - time.Duration(rand.Int64N(int64(lifetime/10)))) //nolint:gosec // jitter needs no secret randomness
+	next := func() time.Duration {
+		lifetime := k.lifetime()
+		return lifetime - lifetime/10 - time.Duration(rand.Int64N(int64(lifetime/10))) //nolint:gosec // jitter needs no secret randomness
+	}
+	renew := time.NewTimer(next())
 	defer renew.Stop()
-	select {
-	case <-ctx.Done():
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-renew.C:
+			k.attempts = 0
+			if time.Since(began) >= maxAge || !k.renewInPlace(*current) {
+				return true
+			}
+			renewed = true
+			renew.Reset(next())
+			continue
+		case <-k.changed:
+			k.attempts = 0
+			return true
+		case <-(*current).done:
+		}
+		if time.Since(began) >= steady {
+			k.attempts = 0
+		}
+		err := k.lose(current)
+		k.opts.Log.Info("Lost a signalling link", "endpoint", k.name, "error", err.Error(), "after", time.Since(began).Round(time.Second).String())
+		if renewed && errors.Is(err, ErrRefused) {
+			k.replaces = true
+			k.opts.Log.Info("The service did not take a renewed token: from now on connections are replaced before theirs ends", "endpoint", k.name)
+			err = errors.New("the token was not renewed") // a new connection has a good one
+		}
+		return k.pause(ctx, err, current)
+	}
+}
+
+// renewInPlace gives the service a new token for the links of a connection. False
+// means that another connection must take its place.
+func (k *link) renewInPlace(a *attachment) bool {
+	if k.replaces {
 		return false
-	case <-renew.C:
-		k.attempts = 0
-		return true
-	case <-k.changed:
-		k.attempts = 0
-		return true
-	case <-(*current).done:
 	}
-	if time.Since(began) >= steady {
-		k.attempts = 0
+	if err := a.stream.renew(k.token(k.current())); err != nil {
+		k.opts.Log.Info("Renewing the token of a signalling link failed", "endpoint", k.name, "error", err.Error())
+		return false
 	}
-	err := k.lose(current)
-	k.opts.Log.Info("Lost a signalling link", "endpoint", k.name, "error", err.Error(), "after", time.Since(began).Round(time.Second).String())
-	return k.pause(ctx, err, current)
+	k.opts.Log.V(1).Info("Renewed the token of a signalling link", "endpoint", k.name)
+	return true
 }
 
 // lose gives up the current attachment, which has ended, and returns why.

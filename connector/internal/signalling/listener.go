@@ -7,6 +7,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -48,13 +49,19 @@ type Options struct {
 	// for the worse. It must not block.
 	Notify func(endpoint string, state State, err error)
 	Log    logr.Logger
-	// TokenLifetime is how long a token is valid; 0 means an hour.
-	TokenLifetime time.Duration
 }
+
+// Tokens are valid for an hour unless the service says otherwise, within these.
+const (
+	tokenLifetime    = time.Hour
+	minTokenLifetime = time.Minute
+	maxTokenLifetime = 24 * time.Hour
+)
 
 // Listener keeps the links. Create it with New and end it with Close.
 type Listener struct {
-	opts Options
+	opts     Options
+	lifetime atomic.Int64 // of tokens
 
 	mu     sync.Mutex         // protects what follows
 	links  map[string]running // by the endpoint's name
@@ -70,11 +77,21 @@ type running struct {
 
 // New returns a listener without endpoints.
 func New(opts Options) *Listener {
-	if opts.TokenLifetime == 0 {
-		opts.TokenLifetime = time.Hour
-	}
-	return &Listener{opts: opts, links: map[string]running{}}
+	l := &Listener{opts: opts, links: map[string]running{}}
+	l.SetTokenLifetime(0)
+	return l
 }
+
+// SetTokenLifetime says how long tokens that are made from now on are valid; 0
+// means an hour. Less than a minute and more than a day count as those.
+func (l *Listener) SetTokenLifetime(d time.Duration) {
+	if d == 0 {
+		d = tokenLifetime
+	}
+	l.lifetime.Store(int64(min(max(d, minTokenLifetime), maxTokenLifetime)))
+}
+
+func (l *Listener) tokenLifetime() time.Duration { return time.Duration(l.lifetime.Load()) }
 
 // SetEndpoints says where to listen from now on. Links to endpoints that stay
 // as they are are not touched; one whose key has changed is attached anew with
@@ -102,7 +119,7 @@ func (l *Listener) SetEndpoints(endpoints []Endpoint) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		k := newLink(e, l.opts)
+		k := newLink(e, l.opts, l.tokenLifetime)
 		l.links[name] = running{k, cancel}
 		l.wg.Go(func() { k.run(ctx) })
 	}

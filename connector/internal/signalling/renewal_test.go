@@ -95,7 +95,7 @@ func (r *relayServer) dial(context.Context, string) (net.Conn, error) {
 	p.attached = func() { r.note("attached %d", n) }
 	go func() {
 		p.handshake()
-		_, _ = io.Copy(io.Discard, theirs) // until either side closes
+		p.listen() // until either side closes
 		theirs.Close()
 		r.note("closed %d", n)
 	}()
@@ -133,18 +133,117 @@ func newRelayServer(t *testing.T) (*relayServer, *Listener) {
 	return r, l
 }
 
-func TestALinkIsRenewedBeforeItsTokenEndsTheNewOneFirst(t *testing.T) {
+// renewals are the tokens that arrived in flows, "handle credit-sum key", in order.
+func (p *peer) renewals(key string) []string {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []string
+	for _, frame := range p.later {
+		if len(frame) < 7 || frame[6] != 0x13 {
+			continue
+		}
+		found := swt.Find(frame)
+		if found == nil {
+			continue
+		}
+		token, err := sas.Parse(string(found))
+		if err != nil || !token.Verify(key) {
+			p.t.Errorf("a flow carries no good token: %v, % X", err, frame)
+			continue
+		}
+		fields := listOf(frame[4+performative:])
+		all = append(all, fmt.Sprintf("handle % X, count % X, credit % X", fields[4], fields[5], fields[6]))
+		if diff := cmp.Diff(listOf(p.sent["flow"][4+performative:])[:4], fields[:4]); diff != "" {
+			p.t.Errorf("the session's windows (-first +renewal):\n%s", diff)
+		}
+	}
+	return all
+}
+
+func TestATokenIsRenewedOnItsLinksBeforeItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, l := newRelayServer(t)
 		l.SetEndpoints([]Endpoint{endpoint})
-		time.Sleep(70 * time.Minute)
+		time.Sleep(47 * time.Minute)
+		synctest.Wait()
+		first := r.peers[0]
+		if got := first.renewals(sasKey); len(got) != 0 {
+			t.Errorf("renewed in the first four fifths of the hour: %v", got)
+		}
+		time.Sleep(8 * time.Minute)
+		synctest.Wait()
+		flow := listOf(first.sent["flow"][4+performative:])
+		want := []string{"handle 43, count 43, credit 43", fmt.Sprintf("handle % X, count % X, credit % X", flow[4], flow[5], flow[6])}
+		if diff := cmp.Diff(want, first.renewals(sasKey)); diff != "" {
+			t.Errorf("renewals (-want +got):\n%s", diff)
+		}
+		l.Close()
+		synctest.Wait()
+		r.states("Connecting", "Attached", "Closed")
+	})
+}
+
+func TestAConnectionIsReplacedAfterSomeHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := newRelayServer(t)
+		l.SetEndpoints([]Endpoint{endpoint})
+		time.Sleep(8 * time.Hour)
+		synctest.Wait()
+		if at := r.when("attached 2"); at < maxAge || at > maxAge+time.Hour {
+			t.Errorf("replaced after %s, want at the first renewal after %s", at, maxAge)
+		}
+		if n := len(r.peers[0].renewals(sasKey)) / 2; n < 6 || n > 8 {
+			t.Errorf("%d renewals before that", n)
+		}
+		r.inOrder("attached 2", "closed 1")
 		l.Close()
 		synctest.Wait()
 		r.states("Connecting", "Attached", "Attached", "Closed")
-		r.inOrder("attached 2", "closed 1")
-		if at := r.when("attached 2"); at < 48*time.Minute || at > 54*time.Minute {
-			t.Errorf("renewed after %s, want in the last fifth to tenth of the token's hour", at)
+	})
+}
+
+func TestTheServiceSaysHowLongTokensLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := newRelayServer(t)
+		l.SetTokenLifetime(10 * time.Minute)
+		l.SetEndpoints([]Endpoint{endpoint})
+		time.Sleep(9*time.Minute + time.Second)
+		synctest.Wait()
+		if got := r.peers[0].renewals(sasKey); len(got) != 2 {
+			t.Errorf("renewals %v, want one on each link", got)
 		}
+		for given, want := range map[time.Duration]time.Duration{0: time.Hour, time.Second: time.Minute, 1000 * time.Hour: 24 * time.Hour, 2 * time.Hour: 2 * time.Hour} {
+			l.SetTokenLifetime(given)
+			if got := l.tokenLifetime(); got != want {
+				t.Errorf("told %s, tokens last %s, want %s", given, got, want)
+			}
+		}
+		l.Close()
+	})
+}
+
+func TestAServiceThatDoesNotTakeRenewedTokensGetsNewConnectionsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := newRelayServer(t)
+		l.SetEndpoints([]Endpoint{endpoint})
+		time.Sleep(61 * time.Minute)
+		synctest.Wait()
+		failure := slices.Concat(short(0xA3, "amqp:unauthorized-access"), short(0xA1, "the token has expired"))
+		r.peers[0].write(frameOf(0x16, []byte{0x52, 0x01}, []byte{0x41}, append([]byte{0x00, 0x53, 0x1D, 0xC0, byte(len(failure) + 1), 2}, failure...)))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if at := r.when("attached 2"); at > 61*time.Minute+4*time.Second {
+			t.Errorf("attached again after %s, want at once", at)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if got := r.peers[1].renewals(sasKey); len(got) != 0 {
+			t.Errorf("renewed in place again: %v", got)
+		}
+		r.inOrder("attached 3", "closed 2")
+		r.inOrder("attached 4", "closed 3")
+		l.Close()
 	})
 }
 
@@ -195,7 +294,10 @@ func TestALinkThatIsLostWhileItsRenewalFailsIsReportedAtOnce(t *testing.T) {
 		l.SetEndpoints([]Endpoint{endpoint})
 		time.Sleep(time.Minute)
 		r.setDown(true)
-		time.Sleep(56 * time.Minute) // renewing for minutes, the old one serves
+		changed := endpoint
+		changed.Key = "another key"
+		l.SetEndpoints([]Endpoint{changed})
+		time.Sleep(40 * time.Minute) // replacing it for minutes, the old one serves
 		r.mu.Lock()
 		if slices.Contains(r.history, "Waiting") {
 			t.Errorf("reported as lost while it served: %v", r.history)
@@ -204,8 +306,8 @@ func TestALinkThatIsLostWhileItsRenewalFailsIsReportedAtOnce(t *testing.T) {
 		r.mu.Unlock()
 		first.conn.Close()
 		synctest.Wait()
-		if at := r.when("Waiting"); at != 57*time.Minute {
-			t.Errorf("reported as lost after %s, want 57m", at)
+		if at := r.when("Waiting"); at != 41*time.Minute {
+			t.Errorf("reported as lost after %s, want 41m", at)
 		}
 		l.Close()
 	})

@@ -14,6 +14,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,9 +64,11 @@ func frames(t *testing.T, name string) [][]byte {
 // peer is a relay that answers with the transcript's frames. It remembers what
 // the client sent.
 type peer struct {
-	t    *testing.T
-	conn net.Conn
-	sent map[string][]byte // client's frames by performative
+	t     *testing.T
+	conn  net.Conn
+	sent  map[string][]byte // client's frames by performative
+	mu    sync.Mutex
+	later [][]byte // frames behind the handshake
 	// attached, if not nil, is called before the last answer that the client
 	// waits for.
 	attached func()
@@ -86,6 +89,23 @@ func (p *peer) frame() (performative byte, body []byte) {
 		return 0, body // an empty frame
 	}
 	return body[6], body
+}
+
+// listen remembers frames until the connection ends.
+func (p *peer) listen() {
+	for {
+		head := make([]byte, 4)
+		if _, err := io.ReadFull(p.conn, head); err != nil {
+			return
+		}
+		body := make([]byte, binary.BigEndian.Uint32(head)-4)
+		if _, err := io.ReadFull(p.conn, body); err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.later = append(p.later, body)
+		p.mu.Unlock()
+	}
 }
 
 func (p *peer) write(b []byte) {
