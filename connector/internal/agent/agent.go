@@ -253,6 +253,9 @@ func (a *agent) linkChanged(endpoint string, linkState signalling.State, err err
 	if err != nil {
 		a.noteInspection(err)
 	}
+	if errors.Is(err, signalling.ErrRefused) {
+		a.loop.Soon() // only other keys or endpoints can change that
+	}
 	a.tracker.Link(endpoint, string(linkState), time.Now(), err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
