@@ -90,6 +90,7 @@ func (p path) services() []service {
 // sweep inflicts one kind of fault on one service at one moment after another,
 // until a connection ends before its moment comes.
 func (s *scene) sweep(t *testing.T, to service, kind faultproxy.Kind) {
+	t.Helper()
 	struck := 0
 	for chunks := range maxChunks {
 		if !s.inflict(t, to, kind, chunks) {
@@ -213,7 +214,7 @@ func (s *scene) recover(t *testing.T, to service, kind faultproxy.Kind, chunks i
 		}
 		row = 0
 		if ctx.Err() != nil {
-			t.Fatal(fmt.Sprintf("%s at %s after %d chunks: sign-ins still fail after %s", kind, to.name, chunks, recovery))
+			t.Fatalf("%s at %s after %d chunks: sign-ins still fail after %s", kind, to.name, chunks, recovery)
 		}
 	}
 }

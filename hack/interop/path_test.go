@@ -4,6 +4,7 @@
 package interop
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -85,5 +86,27 @@ func newScene(t *testing.T, p path, tenantArgs ...string) *scene {
 	if err := connector.AwaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return &scene{path: p, bed: bed, proxy: proxy, connector: connector}
+	s := &scene{path: p, bed: bed, proxy: proxy, connector: connector}
+	s.awaitSignIns(t)
+	return s
+}
+
+// awaitSignIns waits until the tenant has noticed what the connector knows
+// already: that it listens.
+func (s *scene) awaitSignIns(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), recovery)
+	defer cancel()
+	for {
+		result, err := s.bed.Tenant.SignIn(ctx, good, right)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.Verdict == "success" {
+			return
+		}
+		if !trouble(result) {
+			t.Fatalf("the first sign-in: %s, reason %q, AADSTS%d", result.Verdict, result.Reason, result.AADSTS)
+		}
+	}
 }

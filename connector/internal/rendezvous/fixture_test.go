@@ -213,6 +213,7 @@ func newStage(t *testing.T, change ...func(*Options)) *stage {
 
 // emptyStage lacks a handler.
 func emptyStage(t *testing.T) *stage {
+	t.Helper()
 	return &stage{
 		t: t, validator: &validator{password: "P@ssw0rd", answer: Answer{Accepted: true, Class: "success"}},
 		observed: &observed{changed: make(chan struct{}, 1)}, logs: &lockedBuffer{}, relay: make(chan net.Conn, 16),

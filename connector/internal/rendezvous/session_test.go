@@ -43,6 +43,7 @@ type reliableCloud struct {
 
 // quiet makes a stage in which the only clock is the test's.
 func quiet(t *testing.T, change ...func(*Options)) *stage {
+	t.Helper()
 	s := emptyStage(t)
 	s.begin(&http.Client{Transport: roundTripper(s.serve)}, change...)
 	return s

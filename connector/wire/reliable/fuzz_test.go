@@ -25,6 +25,7 @@ type network struct {
 }
 
 func newNetwork(t *testing.T) *network {
+	t.Helper()
 	return &network{
 		t: t, now: start, ends: [2]*Session{cloudSession(), connectorSession()},
 		trips: [2]map[int64]bool{{}, {}},

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -129,11 +130,7 @@ func (p *Proxy) CutAll(match func(target string) bool) {
 func (p *Proxy) Targets() map[string]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make(map[string]int, len(p.targets))
-	for t, n := range p.targets {
-		all[t] = n
-	}
-	return all
+	return maps.Clone(p.targets)
 }
 
 // Close ends the proxy and all connections through it.
@@ -185,7 +182,7 @@ func (p *Proxy) serve(client net.Conn) {
 	if err != nil || request.Method != http.MethodConnect {
 		return
 	}
-	server, err := net.DialTimeout("tcp", p.upstream, dialTimeout)
+	server, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(context.Background(), "tcp", p.upstream)
 	if err != nil {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 
 // echo is a CONNECT proxy whose every target sends back what it gets.
 func echo(t *testing.T) string {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
 			t.Errorf("method %s", r.Method)

@@ -40,7 +40,7 @@ func TestBootstrapsAreAnsweredAsDirected(t *testing.T) {
 	ready := tenant.Ready()
 	c := register(t, ready, "server1")
 	usual := c.bootstrap()
-	if len(keysOf(usual)) != 2 || usual.ConnectorState != bootstrap.StateOk {
+	if len(keysOf(usual)) != 4 || usual.ConnectorState != bootstrap.StateOk {
 		t.Fatalf("the usual answer is %+v", usual)
 	}
 
