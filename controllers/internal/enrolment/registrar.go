@@ -208,7 +208,7 @@ func (e *proxyRefusedError) Error() string { return "the proxy answered " + e.st
 // the way to the service is what the specification says.
 func newTransport(req Request) (*http.Transport, error) {
 	t := &http.Transport{
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: req.Roots},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: req.Roots, VerifyConnection: notRevoked},
 		TLSHandshakeTimeout:    callDeadline / 2,
 		DisableKeepAlives:      true,
 		ForceAttemptHTTP2:      false,
@@ -228,4 +228,10 @@ func newTransport(req Request) (*http.Transport, error) {
 		t.Proxy = http.ProxyURL(proxy)
 	}
 	return t, nil
+}
+
+// notRevoked looks at what the server says about its certificate. Go verifies
+// chain and name before, and nothing of revocation.
+func notRevoked(state tls.ConnectionState) error {
+	return trust.CheckRevocation(state.VerifiedChains, state.OCSPResponse, time.Now())
 }
