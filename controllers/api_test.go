@@ -153,7 +153,22 @@ func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 		"an unknown pull policy":           {changes{set("spec/pod/imagePullPolicy", "Sometimes")}, "Unsupported value"},
 		"resources that say nothing":       {changes{set("spec/pod/resources", "{}")}, "at least 1 properties"},
 		"the same pull secret twice":       {changes{set("spec/pod/imagePullSecrets", "[{name: a}, {name: a}]")}, "Duplicate value"},
-		"a field that there is not (yet)":  {changes{set("spec/egress", "{mode: NetworkPolicy}")}, "unknown field"},
+		"an unknown egress mode":           {changes{set("spec/egress/mode", "Firewall")}, "Unsupported value"},
+		"an unknown profile of ports":      {changes{set("spec/egress/ports", "All")}, "Unsupported value"},
+		"no egress, and yet addresses":     {changes{set("spec/egress", "{mode: None, dnsCIDRs: [10.0.0.0/8]}")}, "set mode to NetworkPolicy"},
+		"a port of old with the new ones":  {changes{set("spec/egress", "{ports: HTTPSOnly, performancePort: true}")}, "performancePort may be true only when"},
+		"addresses with host bits":         {changes{set("spec/egress/cloudCIDRs", "[203.0.113.1/24]")}, "host bits are zero"},
+		"an address without its length":    {changes{set("spec/egress/cloudCIDRs", "[203.0.113.1]")}, "a block of IPv4 addresses"},
+		"addresses of IPv6":                {changes{set("spec/egress/directoryCIDRs", `["fd00:1234::/64"]`)}, "a block of IPv4 addresses"},
+		"addresses twice":                  {changes{set("spec/egress/dnsCIDRs", "[10.0.0.0/8, 10.0.0.0/8]")}, "Duplicate value"},
+		"no address of the cloud":          {changes{set("spec/egress/cloudCIDRs", "[]")}, "at least 1 items"},
+		"addresses of no proxy":            {changes{set("spec/egress/proxyCIDRs", "[10.0.0.0/8]")}, "has an effect with service.proxyURL only"},
+		"the cloud behind a proxy":         {changes{set("spec/service/proxyURL", "http://p.test:3128"), set("spec/egress/cloudCIDRs", "[20.0.0.0/8]")}, "through the proxy alone"},
+		"AMQP, and its ports closed":       {changes{set("spec/service/transport", "AMQP"), set("spec/egress/ports", "HTTPSOnly")}, "set egress.ports to Documented"},
+		"port 0 of the directory":          {changes{set("spec/egress/directoryPorts", "[{port: 0}]")}, "greater than or equal to 1"},
+		"a range that ends early":          {changes{set("spec/egress/directoryPorts", "[{port: 9, endPort: 8}]")}, "endPort must not be less than port"},
+		"an unknown protocol":              {changes{set("spec/egress/directoryPorts", "[{port: 9, protocol: SCTP}]")}, "Unsupported value"},
+		"a field that there is not":        {changes{set("spec/firewall", "{mode: NetworkPolicy}")}, "unknown field"},
 		"a setting that would do nothing":  {changes{set("spec/rollout", "{maxUnavailable: 1}")}, "unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,6 +198,9 @@ func TestAPIAcceptsWhatIsRight(t *testing.T) {
 		"no credential spec, on Linux":    {set("spec/identity/gmsaCredentialSpecNames", "[]"), set("spec/pod/os", "Linux")},
 		"AMQP over TLS":                   {set("spec/service/transport", "AMQP")},
 		"a proxy by address":              {set("spec/service/proxyURL", "http://[fd00::1]:3128")},
+		"no egress policy":                {set("spec/egress", "{mode: None}")},
+		"egress with every address named": {set("spec/egress", "{ports: Documented, performancePort: true, cloudCIDRs: [20.0.0.0/8], directoryCIDRs: [10.0.0.10/32], directoryPorts: [{port: 636}, {protocol: UDP, port: 88}, {port: 49152, endPort: 65535}], dnsCIDRs: [10.0.0.10/32]}")},
+		"a proxy by name and addresses":   {set("spec/service/proxyURL", "http://proxy.test:3128"), set("spec/egress/proxyCIDRs", "[10.1.0.0/16]")},
 		"an LDAP server by address":       {set("spec/validation/ldap/forests/0/servers", `["ldaps://127.0.0.1:40636"]`)},
 		"a service on a port of its own":  {set("spec/service/custom/registrationURL", "https://127.0.0.1:9090")},
 	} {
@@ -215,7 +233,8 @@ func TestAPIDefaults(t *testing.T) {
 				UPNSuffixes: []v1alpha1.UPNSuffix{"contoso.example"}, Servers: []v1alpha1.LDAPServer{"ldaps://dc1.contoso.example:636"},
 			}}},
 		},
-		Pod: v1alpha1.PodSpec{OS: v1alpha1.OSWindows, TerminationGracePeriodSeconds: ptr.To[int64](30)},
+		Egress: v1alpha1.EgressSpec{Mode: v1alpha1.EgressNetworkPolicy, Ports: v1alpha1.EgressPortsDocumented},
+		Pod:    v1alpha1.PodSpec{OS: v1alpha1.OSWindows, TerminationGracePeriodSeconds: ptr.To[int64](30)},
 	}
 	if diff := cmp.Diff(want, pc.Spec); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)

@@ -36,6 +36,8 @@ type outcome struct {
 	issued map[int]trust.Identity
 	// registrationProblem says why a registration failed.
 	registrationProblem error
+	// egressProblem says why the NetworkPolicy could not be written.
+	egressProblem error
 	// retryAt is when the next registration may be tried; zero if at no time.
 	retryAt time.Time
 	// errs are why objects could not be written.
@@ -60,6 +62,9 @@ func (r *Reconciler) apply(ctx context.Context, o observation, p plan) outcome {
 	for _, c := range p.apply {
 		if err := r.applyChild(ctx, o.connector, c); err != nil {
 			done.errs = append(done.errs, err)
+			if c.kind == networkPolicyKind {
+				done.egressProblem = err
+			}
 		}
 	}
 	for _, object := range p.remove {

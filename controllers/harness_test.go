@@ -13,6 +13,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -199,7 +200,7 @@ func (h *harness) children() map[string]string {
 	all := map[string]string{}
 	for _, list := range []client.ObjectList{
 		&corev1.SecretList{}, &corev1.ConfigMapList{}, &corev1.ServiceList{}, &corev1.ServiceAccountList{},
-		&appsv1.DeploymentList{}, &v1alpha1.PassthroughConnectorList{},
+		&appsv1.DeploymentList{}, &networkingv1.NetworkPolicyList{}, &v1alpha1.PassthroughConnectorList{},
 	} {
 		h.must(h.client.List(h.t.Context(), list, client.InNamespace(h.namespace)))
 		h.must(meta.EachListItem(list, func(o runtime.Object) error {

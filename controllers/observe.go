@@ -13,6 +13,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,9 +39,10 @@ type observation struct {
 	// does not ask for any more. Their identity Secrets are left alone.
 	surplus []client.Object
 
-	// serviceAccount and service are the common children; nil if there are none.
+	// serviceAccount, service and networkPolicy are the common children; nil if there are none.
 	serviceAccount *corev1.ServiceAccount
 	service        *corev1.Service
+	networkPolicy  *networkingv1.NetworkPolicy
 
 	// bundles are the CA bundles of the references; bundleProblem says why they
 	// are not complete.
@@ -98,6 +100,7 @@ func (r *Reconciler) observe(ctx context.Context, pc *v1alpha1.PassthroughConnec
 	}
 	for _, step := range []func(context.Context, *observation) error{
 		r.observeChildren,
+		r.observeEgress,
 		r.observeIdentities,
 		r.observeBundles,
 		r.observeToken,

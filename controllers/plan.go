@@ -41,6 +41,8 @@ type plan struct {
 	registrationProblem error
 	// ownerProblems are children that belong to something else.
 	ownerProblems []error
+	// egress is what there is to say about the NetworkPolicy.
+	egress egressPlan
 	// retryAt is when the next registration may be tried; zero if at no time.
 	retryAt time.Time
 }
@@ -68,6 +70,7 @@ func decide(o observation, defaultImage string) plan {
 	p := plan{updated: map[int]bool{}}
 	for _, policy := range []func(*plan, observation, string){
 		planCommon,
+		planEgress,
 		planConnectors,
 		planRegistrations,
 		planRemovals,

@@ -48,7 +48,7 @@ func owned(o *observation, object metav1.Object) {
 
 func TestPlan(t *testing.T) {
 	blocked := &blockedError{reason: v1alpha1.ReasonTokenExpired, message: "expired"}
-	common := []string{"ServiceAccount/corp-connector", "Service/corp-connectors"}
+	common := []string{"ServiceAccount/corp-connector", "Service/corp-connectors", "NetworkPolicy/corp-connectors"}
 	for name, tc := range map[string]struct {
 		o            observation
 		wantRegister []int
@@ -138,7 +138,7 @@ func TestPlan(t *testing.T) {
 			for what, diff := range map[string]string{
 				"register": cmp.Diff(tc.wantRegister, p.register),
 				"store":    cmp.Diff(tc.wantStore, p.store),
-				"apply":    cmp.Diff(append(common[:2:2], tc.wantApply...), applied),
+				"apply":    cmp.Diff(append(common[:3:3], tc.wantApply...), applied),
 				"remove":   cmp.Diff(tc.wantRemove, removed),
 				"problem":  cmp.Diff(tc.wantProblem, p.registrationProblem, cmpopts.EquateErrors()),
 			} {
@@ -172,8 +172,8 @@ func TestPlanLeavesForeignChildrenAlone(t *testing.T) {
 		}}}
 	})
 	p := decide(o, "image")
-	if len(p.apply) != 1 || p.apply[0].kind != configMapKind {
-		t.Errorf("planned to apply %v, want the ConfigMap alone", p.apply)
+	if len(p.apply) != 2 || p.apply[0].kind != networkPolicyKind || p.apply[1].kind != configMapKind {
+		t.Errorf("planned to apply %v, want the NetworkPolicy and the ConfigMap alone", p.apply)
 	}
 	var blocked, waiting int
 	for _, err := range p.ownerProblems {

@@ -57,7 +57,7 @@ func summarize(o observation, p plan, done outcome) v1alpha1.PassthroughConnecto
 	s.Replicas, s.ReadyReplicas, s.UpdatedReplicas = &pods, &readyOnes, &updated
 
 	registered := registeredCondition(o, p, done)
-	for _, c := range []metav1.Condition{registered, readyCondition(o, p, done, s, registered), serviceCondition(o)} {
+	for _, c := range []metav1.Condition{registered, egressCondition(o, p, done), readyCondition(o, p, done, s, registered), serviceCondition(o)} {
 		if old := meta.FindStatusCondition(o.connector.Status.Conditions, c.Type); old != nil {
 			s.Conditions = append(s.Conditions, *old)
 		}

@@ -12,6 +12,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -54,12 +55,13 @@ func CacheOptions(namespaces []string) cache.Options {
 	return cache.Options{
 		DefaultNamespaces: namespaceConfigs(namespaces),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:         app,
-			&corev1.ConfigMap{}:      app,
-			&corev1.Service{}:        app,
-			&corev1.ServiceAccount{}: app,
-			&corev1.Pod{}:            app,
-			&appsv1.Deployment{}:     app,
+			&corev1.Secret{}:              app,
+			&corev1.ConfigMap{}:           app,
+			&corev1.Service{}:             app,
+			&corev1.ServiceAccount{}:      app,
+			&corev1.Pod{}:                 app,
+			&appsv1.Deployment{}:          app,
+			&networkingv1.NetworkPolicy{}: app,
 		},
 	}
 }
@@ -105,6 +107,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, nam
 		Owns(&corev1.Secret{}, owned).
 		Owns(&corev1.ConfigMap{}, owned).
 		Owns(&corev1.Service{}, owned).
+		Owns(&networkingv1.NetworkPolicy{}, owned).
 		Owns(&corev1.ServiceAccount{}, owned).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(resourceOfPod), owned).
 		WatchesRawSource(r.referenceSource(metadata, "Secret", secretIndex)).

@@ -56,7 +56,7 @@ type PassthroughConnectorStatus struct {
 	// +kubebuilder:validation:MaxItems=80
 	Connectors []ConnectorStatus `json:"connectors,omitempty"`
 
-	// conditions are Ready and Registered.
+	// conditions are Ready, Registered and EgressApplied.
 	//
 	// +optional
 	// +listType=map

@@ -25,6 +25,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ConnectorStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CustomCloud"):
 		return &apiv1alpha1.CustomCloudApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EgressPort"):
+		return &apiv1alpha1.EgressPortApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EgressSpec"):
+		return &apiv1alpha1.EgressSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IdentitySpec"):
 		return &apiv1alpha1.IdentitySpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ImagePullSecret"):

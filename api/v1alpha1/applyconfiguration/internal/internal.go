@@ -109,7 +109,72 @@ var schemaYAML = typed.YAMLObject(`types:
         elementType:
           namedType: __untyped_deduced_
         elementRelationship: separable
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressMode
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPort
+  map:
+    fields:
+    - name: endPort
+      type:
+        scalar: numeric
+    - name: port
+      type:
+        scalar: numeric
+    - name: protocol
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressProtocol
+      default: TCP
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPorts
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressProtocol
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressSpec
+  map:
+    fields:
+    - name: cloudCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
+    - name: directoryCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
+    - name: directoryPorts
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPort
+          elementRelationship: atomic
+    - name: dnsCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
+    - name: mode
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressMode
+      default: NetworkPolicy
+    - name: performancePort
+      type:
+        scalar: boolean
+    - name: ports
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPorts
+      default: Documented
+    - name: proxyCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.HostSuffix
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.IdentitySpec
   map:
@@ -178,6 +243,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PassthroughConnectorSpec
   map:
     fields:
+    - name: egress
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressSpec
+      default:
+        mode: NetworkPolicy
+        ports: Documented
     - name: identity
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IdentitySpec

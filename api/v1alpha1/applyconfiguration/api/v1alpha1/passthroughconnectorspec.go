@@ -29,6 +29,8 @@ type PassthroughConnectorSpecApplyConfiguration struct {
 	Identity *IdentitySpecApplyConfiguration `json:"identity,omitempty"`
 	// validation is how a connector checks a password.
 	Validation *ValidationSpecApplyConfiguration `json:"validation,omitempty"`
+	// egress is where the connectors may connect to.
+	Egress *EgressSpecApplyConfiguration `json:"egress,omitempty"`
 	// pod is how the pods of the connectors look.
 	Pod *PodSpecApplyConfiguration `json:"pod,omitempty"`
 }
@@ -84,6 +86,14 @@ func (b *PassthroughConnectorSpecApplyConfiguration) WithIdentity(value *Identit
 // If called multiple times, the Validation field is set to the value of the last call.
 func (b *PassthroughConnectorSpecApplyConfiguration) WithValidation(value *ValidationSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
 	b.Validation = value
+	return b
+}
+
+// WithEgress sets the Egress field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Egress field is set to the value of the last call.
+func (b *PassthroughConnectorSpecApplyConfiguration) WithEgress(value *EgressSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
+	b.Egress = value
 	return b
 }
 
