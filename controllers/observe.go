@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,6 +55,10 @@ type observation struct {
 	token        string
 	tokenProblem error
 
+	// renewBefore is how long before its end a certificate is renewed; zero if
+	// nobody has said.
+	renewBefore time.Duration
+
 	// inputs identifies what a registration would be made with now.
 	inputs string
 	// attempt is what is remembered of registrations that failed.
@@ -72,6 +77,16 @@ type instance struct {
 	identity *trust.Identity
 	// identityProblem says why the identity Secret that exists cannot be used.
 	identityProblem error
+	// expired is what the identity Secret holds if its certificate has ended;
+	// identity is nil then.
+	expired *trust.Identity
+	// secret is the identity Secret; nil if there is none.
+	secret *corev1.Secret
+	// overlap is about the previous pair that the Secret still holds; nil if it
+	// holds none.
+	overlap *overlap
+	// renewal is what is remembered of renewals that failed.
+	renewal attempt
 	// unsaved is an identity that was issued and waits to be stored.
 	unsaved *enrolment.Issued
 
@@ -111,6 +126,7 @@ func (r *Reconciler) observe(ctx context.Context, pc *v1alpha1.PassthroughConnec
 		}
 	}
 	r.observeReports(ctx, &o)
+	r.observeCertificates(&o)
 	return o, nil
 }
 
@@ -203,7 +219,13 @@ func (r *Reconciler) observeIdentities(ctx context.Context, o *observation) erro
 			return err
 		}
 		if secret != nil {
+			in.secret, in.overlap = secret, readOverlap(secret)
 			in.identity, in.identityProblem = readIdentity(o.connector, secret, o.now)
+			if in.identity == nil {
+				in.expired = expiredIdentity(o.connector, secret, o.now)
+			}
+		}
+		if in.identity != nil || (secret != nil && in.expired == nil) {
 			continue
 		}
 		if issued, ok := r.memory.kept(o.connector.UID, in.index); ok {
@@ -219,6 +241,12 @@ func readIdentity(pc *v1alpha1.PassthroughConnector, secret *corev1.Secret, now 
 		return nil, err
 	}
 	identity, err := enrolment.ParsePair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], pc.Spec.TenantID, now)
+	if errors.Is(err, enrolment.ErrExpired) {
+		return nil, &blockedError{
+			reason:  v1alpha1.ReasonCertificateExpired,
+			message: fmt.Sprintf("in Secret %s %v: the connector has to be registered anew", secret.Name, err),
+		}
+	}
 	if err != nil {
 		return nil, &blockedError{
 			reason:  v1alpha1.ReasonIdentityInvalid,
@@ -226,6 +254,16 @@ func readIdentity(pc *v1alpha1.PassthroughConnector, secret *corev1.Secret, now 
 		}
 	}
 	return &identity, nil
+}
+
+// expiredIdentity is the identity in a Secret of ours with which nothing is wrong
+// but that its certificate has ended; nil if there is no such one.
+func expiredIdentity(pc *v1alpha1.PassthroughConnector, secret *corev1.Secret, now time.Time) *trust.Identity {
+	identity, err := enrolment.ParsePair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], pc.Spec.TenantID, now)
+	if !errors.Is(err, enrolment.ErrExpired) || checkOwner(pc, secret, "Secret", v1alpha1.ReasonIdentityInvalid) != nil {
+		return nil
+	}
+	return &identity
 }
 
 // checkOwner returns why an object that we would have to write is not ours; nil

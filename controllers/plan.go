@@ -27,6 +27,10 @@ type plan struct {
 	store []int
 	// register are connectors to register with the service now.
 	register []int
+	// renew are connectors whose certificates to renew now.
+	renew []int
+	// endOverlap are connectors whose previous pair is not needed any more.
+	endOverlap []int
 	// apply are objects to apply, in this order.
 	apply []child
 	// remove are objects to delete, in this order.
@@ -39,12 +43,16 @@ type plan struct {
 	configurationProblem error
 	// registrationProblem says why connectors that have to be registered are not.
 	registrationProblem error
+	// renewalProblem says why certificates that are due are not renewed.
+	renewalProblem error
 	// ownerProblems are children that belong to something else.
 	ownerProblems []error
 	// egress is what there is to say about the NetworkPolicy.
 	egress egressPlan
 	// retryAt is when the next registration may be tried; zero if at no time.
 	retryAt time.Time
+	// wakeAt is when something about a certificate becomes due; zero if at no time.
+	wakeAt time.Time
 }
 
 // child is an object to apply.
@@ -73,6 +81,7 @@ func decide(o observation, defaultImage string) plan {
 		planEgress,
 		planConnectors,
 		planRegistrations,
+		planRenewals,
 		planRemovals,
 	} {
 		policy(&p, o, defaultImage)

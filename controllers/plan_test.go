@@ -37,7 +37,7 @@ func bare(n int32, change ...func(*observation)) observation {
 func identified(indexes ...int) func(*observation) {
 	return func(o *observation) {
 		for _, i := range indexes {
-			o.instances[i].identity = &trust.Identity{ConnectorID: "id"}
+			o.instances[i].identity = &trust.Identity{ConnectorID: "id", NotBefore: testNow.AddDate(0, 0, -80), NotAfter: testNow.AddDate(0, 0, 100)}
 		}
 	}
 }

@@ -39,7 +39,7 @@ func summarize(o observation, p plan, done outcome) v1alpha1.PassthroughConnecto
 	var pods, readyOnes, updated int32
 	for i := range o.instances {
 		in := &o.instances[i]
-		c := connectorStatus(in, done)
+		c := connectorStatus(o, in, done)
 		s.Connectors = append(s.Connectors, c)
 		if in.deployment != nil {
 			pods += in.deployment.Status.Replicas
@@ -57,7 +57,10 @@ func summarize(o observation, p plan, done outcome) v1alpha1.PassthroughConnecto
 	s.Replicas, s.ReadyReplicas, s.UpdatedReplicas = &pods, &readyOnes, &updated
 
 	registered := registeredCondition(o, p, done)
-	for _, c := range []metav1.Condition{registered, egressCondition(o, p, done), readyCondition(o, p, done, s, registered), serviceCondition(o)} {
+	for _, c := range []metav1.Condition{
+		registered, certificatesCondition(o, p, done), egressCondition(o, p, done),
+		readyCondition(o, p, done, s, registered), serviceCondition(o),
+	} {
 		if old := meta.FindStatusCondition(o.connector.Status.Conditions, c.Type); old != nil {
 			s.Conditions = append(s.Conditions, *old)
 		}
@@ -71,6 +74,9 @@ func summarize(o observation, p plan, done outcome) v1alpha1.PassthroughConnecto
 
 // identityOf is the identity of a connector after the pass; nil if it has none.
 func identityOf(in *instance, done outcome) *trust.Identity {
+	if renewed, ok := done.renewed[in.index]; ok {
+		return &renewed
+	}
 	if in.identity != nil {
 		return in.identity
 	}
@@ -80,9 +86,10 @@ func identityOf(in *instance, done outcome) *trust.Identity {
 	return nil
 }
 
-func connectorStatus(in *instance, done outcome) v1alpha1.ConnectorStatus {
+func connectorStatus(o observation, in *instance, done outcome) v1alpha1.ConnectorStatus {
 	c := v1alpha1.ConnectorStatus{Name: in.name, Index: new(int32(in.index)), Ready: new(ready(in))} //nolint:gosec // an index is at most 39
-	if identity := identityOf(in, done); identity != nil {
+	if identity := certificateOf(in, done); identity != nil {
+		c.RenewAfter = new(metav1.NewTime(o.schedule(*identity).RenewAfter))
 		c.ConnectorID = identity.ConnectorID
 		c.Thumbprint = identity.Thumbprint
 		c.NotAfter = new(metav1.NewTime(identity.NotAfter))
@@ -191,6 +198,7 @@ func firstMessage(all []v1alpha1.ConnectorStatus) string {
 // then tells what changed. If the resource has changed meanwhile, the status
 // belongs to the next pass: its change has started that already.
 func (r *Reconciler) writeStatus(ctx context.Context, pc *v1alpha1.PassthroughConnector, status v1alpha1.PassthroughConnectorStatus) error {
+	measure(pc, status)
 	if equality.Semantic.DeepEqual(pc.Status, status) {
 		return nil
 	}

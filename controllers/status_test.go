@@ -180,7 +180,10 @@ func TestConditions(t *testing.T) {
 // one reason of each condition, and those of alsoGood.
 func checkConditions(t *testing.T, pc *v1alpha1.PassthroughConnector, status v1alpha1.PassthroughConnectorStatus, alsoGood ...string) {
 	t.Helper()
-	want := map[string]string{v1alpha1.ConditionReady: v1alpha1.ReasonAllReady, v1alpha1.ConditionRegistered: v1alpha1.ReasonRegistered, v1alpha1.ConditionServiceHealthy: v1alpha1.ReasonServiceOk, v1alpha1.ConditionEgressApplied: v1alpha1.ReasonEgressApplied}
+	want := map[string]string{
+		v1alpha1.ConditionReady: v1alpha1.ReasonAllReady, v1alpha1.ConditionRegistered: v1alpha1.ReasonRegistered, v1alpha1.ConditionServiceHealthy: v1alpha1.ReasonServiceOk,
+		v1alpha1.ConditionCertificatesCurrent: v1alpha1.ReasonAllCurrent, v1alpha1.ConditionEgressApplied: v1alpha1.ReasonEgressApplied,
+	}
 	if len(status.Conditions) != len(want) {
 		t.Errorf("there are %d conditions, want %d", len(status.Conditions), len(want))
 	}

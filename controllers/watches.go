@@ -100,6 +100,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, nam
 			return fmt.Errorf("adding the index %s: %w", index, err)
 		}
 	}
+	registerMetrics()
 	owned := builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})
 	err = ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PassthroughConnector{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).

@@ -117,8 +117,8 @@ const (
 	ReasonCABundleNotFound = "CABundleNotFound"
 
 	// ReasonIdentityInvalid surfaces when the identity Secret of a connector
-	// exists but cannot be used: it belongs to something else, is damaged, is for
-	// another tenant or has expired. The operator never overwrites it. If it is
+	// exists but cannot be used: it belongs to something else, is damaged or is for
+	// another tenant. The operator never overwrites it. If it is
 	// not needed any more, delete it, and the operator registers the connector
 	// anew.
 	ReasonIdentityInvalid = "IdentityInvalid"
@@ -127,4 +127,39 @@ const (
 	// its Secret, or a trial write failed before registering. The message repeats
 	// the refusal.
 	ReasonIdentityNotStored = "IdentityNotStored"
+)
+
+// ConditionCertificatesCurrent is True when no connector's certificate has ended
+// or is about to, and the last try to renew one, if any was due, went well. It is
+// Unknown while no connector has a certificate.
+const ConditionCertificatesCurrent = "CertificatesCurrent"
+
+// Reasons of ConditionCertificatesCurrent.
+const (
+	// ReasonAllCurrent surfaces when CertificatesCurrent is True. The message says
+	// which certificate is renewed next and when.
+	ReasonAllCurrent = "AllCurrent"
+
+	// ReasonRenewalFailed surfaces when a certificate is due for renewal and the
+	// last try failed. The connector serves with the certificate it has, and the
+	// operator tries again; the message says why it failed and when that is.
+	ReasonRenewalFailed = "RenewalFailed"
+
+	// ReasonRenewalUnconfirmed surfaces when a connector has not bootstrapped with
+	// its renewed certificate for an hour. The other certificates are not renewed
+	// meanwhile, until they are about to end. Look at the connector that the
+	// message names: its pod may not run.
+	ReasonRenewalUnconfirmed = "RenewalUnconfirmed"
+
+	// ReasonRenewalOverdue surfaces when most of the time to renew a certificate
+	// has passed (with the default of 30 days, when it ends in less than seven) and
+	// it has not been renewed. Act on what the message says before it ends: an
+	// expired certificate can only be replaced by registering anew.
+	ReasonRenewalOverdue = "RenewalOverdue"
+
+	// ReasonCertificateExpired surfaces when a certificate has ended, here and in
+	// Registered. The service refuses its connector. The operator registers the
+	// connector anew as soon as it is given what spec.registration asks for; the
+	// tenant's old entry goes away by itself.
+	ReasonCertificateExpired = "CertificateExpired"
 )

@@ -49,4 +49,21 @@ const (
 	// AnnotationConnectorID, on identity Secrets and pods, holds the identifier
 	// that the service gave the connector.
 	AnnotationConnectorID = "identity.passthrough.dev/connector-id"
+
+	// AnnotationRenewed, on identity Secrets, holds when the certificate in it
+	// replaced the previous one, in the form of RFC 3339. It is there while the
+	// previous pair is.
+	AnnotationRenewed = "identity.passthrough.dev/renewed"
+
+	// AnnotationRenewing, on identity Secrets, holds which process of the operator
+	// is renewing the certificate, and until when nobody else may.
+	AnnotationRenewing = "identity.passthrough.dev/renewing"
+)
+
+// Keys of identity Secrets beside tls.crt and tls.key.
+const (
+	// KeyPreviousCertificate and KeyPreviousKey hold the pair before a renewal,
+	// both PEM, while requests may still be encrypted for it.
+	KeyPreviousCertificate = "previous.crt"
+	KeyPreviousKey         = "previous.key"
 )

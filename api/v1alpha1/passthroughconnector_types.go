@@ -101,6 +101,11 @@ type PassthroughConnectorSpec struct {
 	// +required
 	Registration RegistrationSpec `json:"registration,omitzero"`
 
+	// certificate is when the connectors' certificates are renewed.
+	//
+	// +optional
+	Certificate CertificateSpec `json:"certificate,omitzero"`
+
 	// identity is the domain identity that the connectors' processes have on the
 	// network. Leave it out if validation does not need one.
 	//

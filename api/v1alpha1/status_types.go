@@ -56,7 +56,7 @@ type PassthroughConnectorStatus struct {
 	// +kubebuilder:validation:MaxItems=80
 	Connectors []ConnectorStatus `json:"connectors,omitempty"`
 
-	// conditions are Ready, Registered and EgressApplied.
+	// conditions are the conditions that this package documents, all of them.
 	//
 	// +optional
 	// +listType=map
@@ -127,6 +127,11 @@ type ConnectorStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	ServiceMessage string `json:"serviceMessage,omitempty"`
+
+	// renewAfter is when the certificate is due for renewal.
+	//
+	// +optional
+	RenewAfter *metav1.Time `json:"renewAfter,omitempty"`
 
 	// ready says whether the connector serves sign-ins.
 	//

@@ -19,6 +19,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=identity.passthrough.dev, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("CertificateSpec"):
+		return &apiv1alpha1.CertificateSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConfigMapKeyReference"):
 		return &apiv1alpha1.ConfigMapKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConnectorStatus"):

@@ -15,10 +15,14 @@ const healthPort = config.DefaultHealthPort
 
 // Files in the directory that a connector reads its configuration from.
 const (
-	configFile     = "config.json"
-	serviceCAFile  = "ca.pem"
-	certFile       = "identity/tls.crt"
-	keyFile        = "identity/tls.key"
+	configFile    = "config.json"
+	serviceCAFile = "ca.pem"
+	certFile      = "identity/tls.crt"
+	keyFile       = "identity/tls.key"
+	// A connector looks for these two beside the former.
+	previousCertFile = "identity/previous.crt"
+	previousKeyFile  = "identity/previous.key"
+
 	forestCAFormat = "ldap-%d.pem"
 )
 

@@ -224,5 +224,10 @@ func volume(pc *v1alpha1.PassthroughConnector, index int) *corev1ac.VolumeApplyC
 			corev1ac.KeyToPath().WithKey(corev1.TLSCertKey).WithPath(certFile),
 			corev1ac.KeyToPath().WithKey(corev1.TLSPrivateKeyKey).WithPath(keyFile),
 		)),
+		// The pair before it is there only for a while after a renewal.
+		corev1ac.VolumeProjection().WithSecret(corev1ac.SecretProjection().WithName(IdentityName(pc, index)).WithOptional(true).WithItems(
+			corev1ac.KeyToPath().WithKey(v1alpha1.KeyPreviousCertificate).WithPath(previousCertFile),
+			corev1ac.KeyToPath().WithKey(v1alpha1.KeyPreviousKey).WithPath(previousKeyFile),
+		)),
 	))
 }

@@ -26,6 +26,12 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.CertificateSpec
+  map:
+    fields:
+    - name: renewBeforeSeconds
+      type:
+        scalar: numeric
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.Cloud
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.ConfigMapKeyReference
@@ -64,6 +70,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ready
       type:
         scalar: boolean
+    - name: renewAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: serviceMessage
       type:
         scalar: string
@@ -243,6 +252,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PassthroughConnectorSpec
   map:
     fields:
+    - name: certificate
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.CertificateSpec
     - name: egress
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressSpec

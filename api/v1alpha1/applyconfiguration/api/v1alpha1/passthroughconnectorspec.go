@@ -24,6 +24,8 @@ type PassthroughConnectorSpecApplyConfiguration struct {
 	// registration is how the operator proves that it may register connectors in
 	// the tenant. It is needed only while a connector without an identity exists.
 	Registration *RegistrationSpecApplyConfiguration `json:"registration,omitempty"`
+	// certificate is when the connectors' certificates are renewed.
+	Certificate *CertificateSpecApplyConfiguration `json:"certificate,omitempty"`
 	// identity is the domain identity that the connectors' processes have on the
 	// network. Leave it out if validation does not need one.
 	Identity *IdentitySpecApplyConfiguration `json:"identity,omitempty"`
@@ -70,6 +72,14 @@ func (b *PassthroughConnectorSpecApplyConfiguration) WithService(value *ServiceS
 // If called multiple times, the Registration field is set to the value of the last call.
 func (b *PassthroughConnectorSpecApplyConfiguration) WithRegistration(value *RegistrationSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
 	b.Registration = value
+	return b
+}
+
+// WithCertificate sets the Certificate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Certificate field is set to the value of the last call.
+func (b *PassthroughConnectorSpecApplyConfiguration) WithCertificate(value *CertificateSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
+	b.Certificate = value
 	return b
 }
 

@@ -33,7 +33,7 @@ type PassthroughConnectorStatusApplyConfiguration struct {
 	CertificatesUntil *v1.Time `json:"certificatesUntil,omitempty"`
 	// connectors are the single connectors, in the order of their indexes.
 	Connectors []ConnectorStatusApplyConfiguration `json:"connectors,omitempty"`
-	// conditions are Ready, Registered and EgressApplied.
+	// conditions are the conditions that this package documents, all of them.
 	Conditions []metav1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
