@@ -321,7 +321,7 @@ func TestARenewalSurvivesAnyFailure(t *testing.T) {
 			_, _ = h.pass()
 			if restart { // what ended remembers nothing
 				restart = false
-				h.r.memory, h.r.holder = newMemory(), "the next one"
+				h.r.memory, h.r.holder = newMemory(), "the-next-one"
 			}
 			if now := h.certificate(0); now.ConnectorID != first.ConnectorID || !now.NotAfter.After(h.clock) {
 				t.Fatalf("the identity became %+v", now)
@@ -410,7 +410,7 @@ func TestTwoOperatorsDoNotRenewOneIdentity(t *testing.T) {
 	others := []*Reconciler{h.r}
 	for range 3 {
 		other := *h.r
-		other.memory, other.holder = newMemory(), fmt.Sprintf("holder %d", len(others))
+		other.memory, other.holder = newMemory(), fmt.Sprintf("holder-%d", len(others))
 		others = append(others, &other)
 	}
 	var wg sync.WaitGroup

@@ -94,6 +94,12 @@ const (
 	// and refused. The message repeats the service's text.
 	ReasonRegistrationRefused = "RegistrationRefused"
 
+	// ReasonAgentLimitReached surfaces when the service refused a registration
+	// because the tenant has as many connectors as it can. Identities of replicas
+	// that were taken away count until the service removes them, ten days after
+	// their last bootstrap. The message repeats the service's text.
+	ReasonAgentLimitReached = "AgentLimitReached"
+
 	// ReasonServiceUnreachable surfaces when the registration service, or the
 	// proxy towards it, could not be reached or is out of order. The operator
 	// tries again with growing pauses, and at once when the token Secret, a CA

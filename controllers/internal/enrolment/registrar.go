@@ -113,6 +113,13 @@ func accept(req Request, result trust.Result, key *rsa.PrivateKey) (Issued, erro
 		if text == "" {
 			text = "it gave no reason"
 		}
+		if tellsOfLimit(text) {
+			return Issued{}, &Error{
+				Reason:  v1alpha1.ReasonAgentLimitReached,
+				Message: fmt.Sprintf("the tenant takes no further connector: %s; remove connectors that are not needed any more from the tenant, or lower spec.replicas", text),
+				Retry:   true,
+			}
+		}
 		return Issued{}, &Error{
 			Reason:  v1alpha1.ReasonRegistrationRefused,
 			Message: fmt.Sprintf("the registration service refused: %s; check that the token is of an administrator who may register connectors", text),
@@ -132,6 +139,15 @@ func accept(req Request, result trust.Result, key *rsa.PrivateKey) (Issued, erro
 		return Issued{}, err
 	}
 	return Issued{Identity: identity, CertificatePEM: certPEM, KeyPEM: keyPEM}, nil
+}
+
+// tellsOfLimit reports whether a refusal is about the number of connectors, of
+// which a tenant has 40 at most (protocol section 1.4). The service's texts are
+// not public, so what is looked for are the words that none can do without.
+func tellsOfLimit(text string) bool {
+	text = strings.ToLower(text)
+	counts := strings.Contains(text, "limit") || strings.Contains(text, "maximum") || strings.Contains(text, "quota")
+	return counts && (strings.Contains(text, "agent") || strings.Contains(text, "connector"))
 }
 
 // call posts the request and reads the answer.
