@@ -15,6 +15,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,10 +41,18 @@ type observation struct {
 	// does not ask for any more. Their identity Secrets are left alone.
 	surplus []client.Object
 
-	// serviceAccount, service and networkPolicy are the common children; nil if there are none.
-	serviceAccount *corev1.ServiceAccount
-	service        *corev1.Service
-	networkPolicy  *networkingv1.NetworkPolicy
+	// serviceAccount, service, disruptionBudget and networkPolicy are the common
+	// children; nil if there are none.
+	serviceAccount   *corev1.ServiceAccount
+	service          *corev1.Service
+	disruptionBudget *policyv1.PodDisruptionBudget
+	networkPolicy    *networkingv1.NetworkPolicy
+
+	// revisions are what was rolled out, the oldest first.
+	revisions []revision
+
+	// credentialProblem says why the GMSACredentialSpecs cannot be used.
+	credentialProblem error
 
 	// bundles are the CA bundles of the references; bundleProblem says why they
 	// are not complete.
@@ -116,10 +125,12 @@ func (r *Reconciler) observe(ctx context.Context, pc *v1alpha1.PassthroughConnec
 	for _, step := range []func(context.Context, *observation) error{
 		r.observeChildren,
 		r.observeEgress,
+		r.observeRevisions,
 		r.observeIdentities,
 		r.observeBundles,
 		r.observeToken,
 		r.observePods,
+		r.observeCredentials,
 	} {
 		if err := step(ctx, &o); err != nil {
 			return observation{}, err
@@ -177,7 +188,30 @@ func (r *Reconciler) observeChildren(ctx context.Context, o *observation) error 
 	if err != nil {
 		return err
 	}
-	o.serviceAccount, o.service = account, service
+	budget, err := getOrNil(ctx, r.client, pc.Namespace, desired.DisruptionBudgetName(pc), &policyv1.PodDisruptionBudget{})
+	if err != nil {
+		return err
+	}
+	o.serviceAccount, o.service, o.disruptionBudget = account, service, budget
+	return nil
+}
+
+// observeDeploymentsAgain replaces what the cache knows of the connectors'
+// Deployments by what the API server does. No pod is taken away on the word of
+// the cache, which may not know yet what the last pass did.
+func (r *Reconciler) observeDeploymentsAgain(ctx context.Context, o *observation) error {
+	var deployments appsv1.DeploymentList
+	if err := r.live.List(ctx, &deployments, ours(o.connector)...); err != nil {
+		return fmt.Errorf("listing Deployments: %w", err)
+	}
+	for i := range o.instances {
+		o.instances[i].deployment = nil
+	}
+	for i := range deployments.Items {
+		if in := o.instanceNamed(deployments.Items[i].Name); in != nil {
+			in.deployment = &deployments.Items[i]
+		}
+	}
 	return nil
 }
 

@@ -32,7 +32,10 @@ import (
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments;controllerrevisions,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=windows.k8s.io,resources=gmsacredentialspecs,verbs=get
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=localsubjectaccessreviews,verbs=create
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=passthrough-system,resources=leases,verbs=get;create;update
 // +kubebuilder:rbac:groups="",namespace=passthrough-system,resources=events,verbs=create;patch
@@ -41,6 +44,10 @@ const (
 	// recheckUnready is how soon a resource is looked at again while a connector is
 	// not ready: what connectors tell about themselves is not watched.
 	recheckUnready = 10 * time.Second
+
+	// recheckCredentials is how soon GMSACredentialSpecs are looked at again while
+	// they cannot be used: neither they nor permissions are watched.
+	recheckCredentials = time.Minute
 
 	// recheckConflict is how soon a pass is repeated that worked on an outdated
 	// copy of the resource.
@@ -85,7 +92,8 @@ type Options struct {
 	Live client.Reader
 	// Recorder records events of the events.k8s.io API.
 	Recorder events.EventRecorder
-	// DefaultImage is the connector's image for resources that name none.
+	// DefaultImage is the connector's image for resources that name none: the one
+	// that was released together with the operator.
 	DefaultImage string
 }
 
@@ -124,6 +132,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	todo := decide(seen, r.defaultImage)
+	if len(todo.replaced) > 0 {
+		if err := r.observeDeploymentsAgain(ctx, &seen); err != nil {
+			return ctrl.Result{}, err
+		}
+		todo = decide(seen, r.defaultImage)
+	}
 	done := r.apply(ctx, seen, todo)
 	status := summarize(seen, todo, done)
 	if err := r.writeStatus(ctx, pc, status); err != nil {
@@ -154,6 +168,12 @@ func (r *Reconciler) next(seen observation, todo plan, done outcome, status v1al
 		}
 	}
 	sooner(seen.askAgain)
+	if seen.credentialProblem != nil {
+		sooner(jittered(recheckCredentials))
+	}
+	if next := todo.rollout.window.next; !next.IsZero() {
+		sooner(max(next.Sub(seen.now), time.Second))
+	}
 	if status.ReadyReplicas == nil || int(*status.ReadyReplicas) < len(seen.instances) {
 		sooner(jittered(r.recheck))
 	}

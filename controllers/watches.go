@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -55,13 +56,16 @@ func CacheOptions(namespaces []string) cache.Options {
 	return cache.Options{
 		DefaultNamespaces: namespaceConfigs(namespaces),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:              app,
-			&corev1.ConfigMap{}:           app,
-			&corev1.Service{}:             app,
-			&corev1.ServiceAccount{}:      app,
-			&corev1.Pod{}:                 app,
-			&appsv1.Deployment{}:          app,
-			&networkingv1.NetworkPolicy{}: app,
+			&corev1.Secret{}:         app,
+			&corev1.ConfigMap{}:      app,
+			&corev1.Service{}:        app,
+			&corev1.ServiceAccount{}: app,
+			&corev1.Pod{}:            app,
+			&appsv1.Deployment{}:     app,
+
+			&networkingv1.NetworkPolicy{}:   app,
+			&appsv1.ControllerRevision{}:    app,
+			&policyv1.PodDisruptionBudget{}: app,
 		},
 	}
 }
@@ -110,6 +114,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, nam
 		Owns(&corev1.Service{}, owned).
 		Owns(&networkingv1.NetworkPolicy{}, owned).
 		Owns(&corev1.ServiceAccount{}, owned).
+		Owns(&appsv1.ControllerRevision{}, owned).
+		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(resourceOfPod), owned).
 		WatchesRawSource(r.referenceSource(metadata, "Secret", secretIndex)).
 		WatchesRawSource(r.referenceSource(metadata, "ConfigMap", configMapIndex)).

@@ -46,6 +46,29 @@ const (
 	// configuration files. A change of them replaces the pod.
 	AnnotationConfigHash = "identity.passthrough.dev/config-hash"
 
+	// AnnotationTemplateHash, on Deployments, holds a hash of the pod template that
+	// the operator last applied. A change of it replaces the pod.
+	AnnotationTemplateHash = "identity.passthrough.dev/template-hash"
+
+	// AnnotationRevision, on Deployments, holds the name of the ControllerRevision
+	// that the Deployment was made from.
+	AnnotationRevision = "identity.passthrough.dev/revision"
+
+	// AnnotationUpdatedAt, on Deployments, holds when the operator last changed the
+	// pod template, in RFC 3339. The deadline of a rollout counts from it.
+	AnnotationUpdatedAt = "identity.passthrough.dev/updated-at"
+
+	// AnnotationRolledOut, on ControllerRevisions, is there once all connectors ran
+	// the revision and were available.
+	AnnotationRolledOut = "identity.passthrough.dev/rolled-out"
+
+	// AnnotationFailed, on ControllerRevisions, is there while a rollout of the
+	// revision counts as failed. It identifies what was tried.
+	AnnotationFailed = "identity.passthrough.dev/rollout-failed"
+
+	// AnnotationFailure, on ControllerRevisions, holds why the rollout failed.
+	AnnotationFailure = "identity.passthrough.dev/rollout-failure"
+
 	// AnnotationConnectorID, on identity Secrets and pods, holds the identifier
 	// that the service gave the connector.
 	AnnotationConnectorID = "identity.passthrough.dev/connector-id"

@@ -123,6 +123,12 @@ type PassthroughConnectorSpec struct {
 	// +kubebuilder:default={mode: "NetworkPolicy", ports: "Documented"}
 	Egress EgressSpec `json:"egress,omitzero"`
 
+	// rollout is how a change reaches the connectors that run.
+	//
+	// +optional
+	// +kubebuilder:default={mode: "Active", onFailure: "Halt", maxUnavailable: 1, minReadySeconds: 20, progressDeadlineSeconds: 900}
+	Rollout RolloutSpec `json:"rollout,omitzero"`
+
 	// pod is how the pods of the connectors look.
 	//
 	// +optional

@@ -29,9 +29,9 @@ const (
 // Bundles are the PEM certificates that the specification's caBundleRefs name.
 type Bundles struct {
 	// Service is that of the service; empty for the system's.
-	Service string
+	Service string `json:"service,omitempty"`
 	// Forests are those of the forests, by index; empty for the system's.
-	Forests map[int]string
+	Forests map[int]string `json:"forests,omitempty"`
 }
 
 // Endpoints are the endpoints of the resource's cloud for its tenant.

@@ -26,6 +26,8 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.AnnotationValue
+  scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.CertificateSpec
   map:
     fields:
@@ -73,6 +75,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: renewAfter
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: revision
+      type:
+        scalar: string
     - name: serviceMessage
       type:
         scalar: string
@@ -229,6 +234,27 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LDAPForest
           elementRelationship: atomic
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.LabelValue
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.MaintenanceWindow
+  map:
+    fields:
+    - name: days
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.Weekday
+          elementRelationship: associative
+    - name: durationMinutes
+      type:
+        scalar: numeric
+    - name: start
+      type:
+        scalar: string
+    - name: timeZone
+      type:
+        scalar: string
+      default: UTC
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.OS
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PassthroughConnector
@@ -276,6 +302,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 2
+    - name: rollout
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutSpec
+      default:
+        maxUnavailable: 1
+        minReadySeconds: 20
+        mode: Active
+        onFailure: Halt
+        progressDeadlineSeconds: 900
     - name: service
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.ServiceSpec
@@ -291,6 +326,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PassthroughConnectorStatus
   map:
     fields:
+    - name: availableReplicas
+      type:
+        scalar: numeric
     - name: certificatesUntil
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -310,6 +348,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: currentRevision
+      type:
+        scalar: string
     - name: observedGeneration
       type:
         scalar: numeric
@@ -322,12 +363,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: selector
       type:
         scalar: string
+    - name: updateRevision
+      type:
+        scalar: string
     - name: updatedReplicas
       type:
         scalar: numeric
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PodSpec
   map:
     fields:
+    - name: annotations
+      type:
+        map:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.AnnotationValue
     - name: image
       type:
         scalar: string
@@ -342,6 +391,11 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: labels
+      type:
+        map:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LabelValue
     - name: nodeSelector
       type:
         map:
@@ -370,6 +424,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: io.k8s.api.core.v1.Toleration
           elementRelationship: atomic
+    - name: topologySpreadConstraints
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.TopologySpreadConstraint
+          elementRelationship: associative
+          keys:
+          - topologyKey
+          - whenUnsatisfiable
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.RegistrationSpec
   map:
     fields:
@@ -388,6 +451,36 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: requests
       type:
         namedType: io.k8s.api.core.v1.ResourceList
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutFailurePolicy
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutMode
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutSpec
+  map:
+    fields:
+    - name: maintenanceWindow
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.MaintenanceWindow
+    - name: maxUnavailable
+      type:
+        scalar: numeric
+      default: 1
+    - name: minReadySeconds
+      type:
+        scalar: numeric
+      default: 20
+    - name: mode
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutMode
+      default: Active
+    - name: onFailure
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutFailurePolicy
+      default: Halt
+    - name: progressDeadlineSeconds
+      type:
+        scalar: numeric
+      default: 900
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.SecretKeyReference
   map:
     fields:
@@ -414,6 +507,20 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.Transport
       default: WebSocket
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.TopologySpreadConstraint
+  map:
+    fields:
+    - name: maxSkew
+      type:
+        scalar: numeric
+      default: 1
+    - name: topologyKey
+      type:
+        scalar: string
+    - name: whenUnsatisfiable
+      type:
+        namedType: io.k8s.api.core.v1.UnsatisfiableConstraintAction
+      default: ScheduleAnyway
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.Transport
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.UPNSuffix
@@ -437,6 +544,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 10
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.Weekday
+  scalar: string
 - name: io.k8s.api.core.v1.PullPolicy
   scalar: string
 - name: io.k8s.api.core.v1.ResourceList
@@ -464,6 +573,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
 - name: io.k8s.api.core.v1.TolerationOperator
+  scalar: string
+- name: io.k8s.api.core.v1.UnsatisfiableConstraintAction
   scalar: string
 - name: io.k8s.apimachinery.pkg.api.resource.Quantity
   scalar: untyped

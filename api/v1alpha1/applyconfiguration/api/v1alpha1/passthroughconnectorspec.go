@@ -33,6 +33,8 @@ type PassthroughConnectorSpecApplyConfiguration struct {
 	Validation *ValidationSpecApplyConfiguration `json:"validation,omitempty"`
 	// egress is where the connectors may connect to.
 	Egress *EgressSpecApplyConfiguration `json:"egress,omitempty"`
+	// rollout is how a change reaches the connectors that run.
+	Rollout *RolloutSpecApplyConfiguration `json:"rollout,omitempty"`
 	// pod is how the pods of the connectors look.
 	Pod *PodSpecApplyConfiguration `json:"pod,omitempty"`
 }
@@ -104,6 +106,14 @@ func (b *PassthroughConnectorSpecApplyConfiguration) WithValidation(value *Valid
 // If called multiple times, the Egress field is set to the value of the last call.
 func (b *PassthroughConnectorSpecApplyConfiguration) WithEgress(value *EgressSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
 	b.Egress = value
+	return b
+}
+
+// WithRollout sets the Rollout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rollout field is set to the value of the last call.
+func (b *PassthroughConnectorSpecApplyConfiguration) WithRollout(value *RolloutSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
+	b.Rollout = value
 	return b
 }
 
