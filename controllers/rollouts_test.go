@@ -238,6 +238,20 @@ func TestAnUpgradeOfTheOperatorRollsOnlyWhatChanges(t *testing.T) {
 	h.wantCondition(v1alpha1.ConditionVersionCurrent, v1alpha1.ReasonVersionSkew, "spec.pod.image pins it")
 }
 
+// settleNow is settle in which no time passes: the next pass may be due only when
+// a window opens.
+func (h *harness) settleNow() *v1alpha1.PassthroughConnector {
+	h.t.Helper()
+	for range 30 {
+		before := h.written()
+		if _, err := h.r.Reconcile(h.t.Context(), requestFor(h)); err == nil && h.written() == before {
+			return h.get()
+		}
+	}
+	h.t.Fatal("thirty passes, and the last one still wrote something")
+	return nil
+}
+
 func TestAnUpgradeWaitsForTheMaintenanceWindow(t *testing.T) {
 	h := newHarness(t)
 	opens := h.clock.UTC().Truncate(time.Minute).Add(6 * time.Hour)
@@ -245,11 +259,11 @@ func TestAnUpgradeWaitsForTheMaintenanceWindow(t *testing.T) {
 	h.create(fixture.Replicas(2), func(pc *v1alpha1.PassthroughConnector) {
 		pc.Spec.Rollout.MaintenanceWindow = &v1alpha1.MaintenanceWindow{Start: opens.Format("15:04"), DurationMinutes: ptr.To[int32](60), TimeZone: "UTC"}
 	})
-	h.settle()
+	h.settleNow()
 	h.ready()
-	old := h.settle().Status.UpdateRevision
+	old := h.settleNow().Status.UpdateRevision
 	h.upgraded("connector:next")
-	h.settle()
+	h.settleNow()
 	h.wantRevisions(old, "", "oo")
 	h.wantCondition(v1alpha1.ConditionVersionCurrent, v1alpha1.ReasonVersionSkew, "the maintenance window opens at "+opens.Format(time.RFC3339))
 	result, err := h.r.Reconcile(t.Context(), requestFor(h))
@@ -257,22 +271,22 @@ func TestAnUpgradeWaitsForTheMaintenanceWindow(t *testing.T) {
 		t.Errorf("the next pass is at %s (%v), want it when the window opens at %s", next, err, opens)
 	}
 	h.change(respec(5)) // a change of the specification does not wait, and brings no release
-	changed := h.settle().Status.UpdateRevision
+	changed := h.settleNow().Status.UpdateRevision
 	h.wantRevisions(old, changed, "no")
 	if image := h.deployment("corp-0").Spec.Template.Spec.Containers[0].Image; image != "connector:test" {
 		t.Errorf("the image is %s before the window opens", image)
 	}
 	h.available("corp-0")
-	h.settle()
+	h.settleNow()
 	h.available("corp-1")
-	h.settle()
+	h.settleNow()
 
 	h.clock = opens
-	next := h.settle().Status.UpdateRevision
+	next := h.settleNow().Status.UpdateRevision
 	h.wantRevisions(changed, next, "no")
 	h.clock = opens.Add(time.Hour) // what has begun is finished
 	h.available("corp-0")
-	h.settle()
+	h.settleNow()
 	h.wantRevisions(changed, next, "nn")
 }
 
