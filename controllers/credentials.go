@@ -29,7 +29,7 @@ func (r *Reconciler) observeCredentials(ctx context.Context, o *observation) err
 	names := slices.Compact(slices.Sorted(slices.Values(o.credentialSpecs())))
 	for _, name := range names {
 		if o.credentialProblem = r.credentialProblem(ctx, o.connector, name); o.credentialProblem != nil {
-			return nil
+			return nil //nolint:nilerr // the problem is part of what was observed
 		}
 	}
 	o.credentialProblem = notExpanded(o)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -279,6 +280,18 @@ func (h *harness) remove(o client.Object, name string) {
 }
 
 var errInjected = errors.New("injected failure")
+
+// What differs from run to run: the names of revisions, as the CA bundle does, and
+// which certificate is renewed next and when, as keys do.
+var (
+	revisionName = regexp.MustCompile(`corp-[0-9a-f]{10}`)
+	nextRenewal  = regexp.MustCompile(`corp-[0-9]+ is the next to be renewed, from [0-9TZ:-]+`)
+)
+
+// sameEachRun leaves out of a name or a message what differs from run to run.
+func sameEachRun(text string) string {
+	return nextRenewal.ReplaceAllString(revisionName.ReplaceAllString(text, "corp-revision"), "corp-N is the next to be renewed")
+}
 
 // controlledBy reports whether an object goes with the PassthroughConnector.
 func controlledBy(o metav1.Object, pc *v1alpha1.PassthroughConnector) bool {

@@ -157,12 +157,12 @@ func TestReconcileGoesOnAfterAFailureOfAnyWrite(t *testing.T) {
 		}
 		state = map[string]string{}
 		for name := range h.children() {
-			state[name] = ""
+			state[sameEachRun(name)] = ""
 		}
 		pc := h.get()
 		checkConditions(t, pc, pc.Status)
 		for _, c := range pc.Status.Conditions {
-			state[c.Type] = c.Reason + ": " + c.Message
+			state[c.Type] = c.Reason + ": " + sameEachRun(c.Message)
 		}
 		return state, h.written()
 	}

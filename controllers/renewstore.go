@@ -58,7 +58,7 @@ func (r *Reconciler) claim(ctx context.Context, pc *v1alpha1.PassthroughConnecto
 	case apierrors.IsConflict(err):
 		return nil, changedMeanwhile(secret.Name)
 	case err != nil:
-		return nil, fmt.Errorf("Secret %s cannot be written, so its certificate is not renewed: %w", secret.Name, err) //nolint:revive // Secret is a kind's name
+		return nil, fmt.Errorf("writing Secret %s, without which its certificate is not renewed: %w", secret.Name, err)
 	}
 	return secret, nil
 }
@@ -122,7 +122,7 @@ func (r *Reconciler) storeRenewal(ctx context.Context, pc *v1alpha1.PassthroughC
 		fresh := &corev1.Secret{}
 		if err := r.live.Get(ctx, client.ObjectKeyFromObject(secret), fresh); client.IgnoreNotFound(err) != nil {
 			last = err
-			return false, nil
+			return false, nil //nolint:nilerr // tried again; the last error is reported
 		}
 		if superseded = !r.holds(pc, fresh, in.identity); superseded {
 			return true, nil

@@ -218,7 +218,7 @@ func (s *simulation) step() {
 // whatever was left.
 func TestRolloutsInRandomOrder(t *testing.T) {
 	for seed := range uint64(300) {
-		rng := rand.New(rand.NewPCG(seed, 42)) //nolint:gosec // a simulation that can be repeated
+		rng := rand.New(rand.NewPCG(seed, 42))
 		s := &simulation{
 			t: t, rng: rng, now: testNow, bad: map[int]bool{}, deadline: time.Minute,
 			fleet: make([]simulated, 1+rng.IntN(8)), maxUnavailable: 1 + rng.IntN(3),

@@ -14,7 +14,7 @@ import (
 
 func TestWindowAt(t *testing.T) {
 	window := func(start string, minutes int32, zone string, days ...v1alpha1.Weekday) *v1alpha1.MaintenanceWindow {
-		return &v1alpha1.MaintenanceWindow{Start: start, DurationMinutes: ptr.To(minutes), TimeZone: zone, Days: days}
+		return &v1alpha1.MaintenanceWindow{Start: start, DurationMinutes: new(minutes), TimeZone: zone, Days: days}
 	}
 	// In Amsterdam the clock jumped from 02:00 to 03:00 on 29 March 2026, and fell
 	// from 03:00 to 02:00 on 25 October 2026, both at 01:00 UTC. On Lord Howe Island

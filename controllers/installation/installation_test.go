@@ -26,17 +26,15 @@ import (
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // works are the objects of an operator that works.
 func works() (*appsv1.Deployment, *coordinationv1.Lease) {
 	return &appsv1.Deployment{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "operator", Generation: 2},
-			Spec:       appsv1.DeploymentSpec{Replicas: ptr[int32](1)},
+			Spec:       appsv1.DeploymentSpec{Replicas: new(int32(1))},
 			Status:     appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1},
 		}, &coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "lease"},
-			Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr("pod_1"), LeaseDurationSeconds: ptr[int32](15), RenewTime: &metav1.MicroTime{Time: time.Now()}},
+			Spec:       coordinationv1.LeaseSpec{HolderIdentity: new("pod_1"), LeaseDurationSeconds: new(int32(15)), RenewTime: &metav1.MicroTime{Time: time.Now()}},
 		}
 }
 
@@ -84,10 +82,10 @@ func TestCheck(t *testing.T) {
 			change: func(d *appsv1.Deployment, _ *coordinationv1.Lease) { d.Status.Replicas = 2 }, lease: "lease", want: []string{"rolled out"},
 		},
 		"scaled to nothing": {
-			change: func(d *appsv1.Deployment, _ *coordinationv1.Lease) { d.Spec.Replicas = ptr[int32](0) }, lease: "lease", want: []string{"scaled to 0"},
+			change: func(d *appsv1.Deployment, _ *coordinationv1.Lease) { d.Spec.Replicas = new(int32(0)) }, lease: "lease", want: []string{"scaled to 0"},
 		},
 		"nobody leads": {
-			change: func(_ *appsv1.Deployment, l *coordinationv1.Lease) { l.Spec.HolderIdentity = ptr("") }, lease: "lease", want: []string{"nobody holds the lease"},
+			change: func(_ *appsv1.Deployment, l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("") }, lease: "lease", want: []string{"nobody holds the lease"},
 		},
 		"the leader is gone": {
 			change: func(_ *appsv1.Deployment, l *coordinationv1.Lease) {

@@ -238,7 +238,7 @@ func hostPort(raw string, standard int32) (host string, port int32, err error) {
 	if err != nil || n == 0 {
 		return "", 0, fmt.Errorf("%.128q has no port from 1 to 65535", raw)
 	}
-	return u.Hostname(), int32(n), nil //nolint:gosec // G115: parsed with 16 bits
+	return u.Hostname(), int32(n), nil
 }
 
 // blocks are the CIDRs that were asked for; else the addresses of hosts; else,

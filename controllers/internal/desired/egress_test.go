@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
@@ -27,7 +26,7 @@ var policies = map[string]func(*v1alpha1.PassthroughConnector){
 	},
 	"narrow": func(pc *v1alpha1.PassthroughConnector) {
 		pc.Spec.Egress = v1alpha1.EgressSpec{
-			Mode: v1alpha1.EgressNetworkPolicy, Ports: v1alpha1.EgressPortsDocumented, PerformancePort: ptr.To(true),
+			Mode: v1alpha1.EgressNetworkPolicy, Ports: v1alpha1.EgressPortsDocumented, PerformancePort: new(true),
 			CloudCIDRs:     []v1alpha1.IPv4CIDR{"203.0.113.0/24", "20.0.0.0/8", "198.51.100.7/32"},
 			DirectoryCIDRs: []v1alpha1.IPv4CIDR{"10.0.1.0/24", "10.0.0.10/32"},
 			DirectoryPorts: []v1alpha1.EgressPort{{Protocol: "UDP", Port: 88}, {Protocol: "TCP", Port: 49152, EndPort: 65535}, {Protocol: "TCP", Port: 636}},
