@@ -15,23 +15,19 @@ const healthPort = config.DefaultHealthPort
 
 // Files in the directory that a connector reads its configuration from.
 const (
-	configFile    = "config.json"
-	serviceCAFile = "ca.pem"
-	certFile      = "identity/tls.crt"
-	keyFile       = "identity/tls.key"
-	// A connector looks for these two beside the former.
-	previousCertFile = "identity/previous.crt"
-	previousKeyFile  = "identity/previous.key"
-
+	configFile     = "config.json"
+	serviceCAFile  = "ca.pem"
+	certFile       = "identity/tls.crt"
+	keyFile        = "identity/tls.key"
 	forestCAFormat = "ldap-%d.pem"
 )
 
 // Bundles are the PEM certificates that the specification's caBundleRefs name.
 type Bundles struct {
 	// Service is that of the service; empty for the system's.
-	Service string `json:"service,omitempty"`
+	Service string
 	// Forests are those of the forests, by index; empty for the system's.
-	Forests map[int]string `json:"forests,omitempty"`
+	Forests map[int]string
 }
 
 // Endpoints are the endpoints of the resource's cloud for its tenant.
