@@ -36,7 +36,7 @@ const maxChunks = 60
 // follow must succeed, and no request may be answered in two ways.
 //
 // Most of the time is waiting for back-offs, so all scenes are played at once:
-// run it with -parallel 32.
+// run it with -parallel 24, as hack/test.sh does.
 func TestSignInsSurviveFaultsAtEveryMoment(t *testing.T) {
 	for _, p := range paths() {
 		for _, to := range p.services() {

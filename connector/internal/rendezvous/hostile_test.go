@@ -93,6 +93,9 @@ func TestAStormOfForgedRequestsLeavesNothingBehind(t *testing.T) {
 	if len(s.observed.signIns) != 0 || len(s.validator.asked) != 0 {
 		t.Errorf("%d of the forged requests were decided", len(s.observed.signIns))
 	}
+	if len(s.observed.drops) != storm {
+		t.Errorf("%d forged requests are counted, want %d", len(s.observed.drops), storm)
+	}
 	for _, reason := range s.observed.drops {
 		if reason != DropTenant && reason != DropOverload {
 			t.Fatalf("a forged request is counted as %s", reason)

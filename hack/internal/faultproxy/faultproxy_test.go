@@ -88,6 +88,9 @@ func say(conn net.Conn, r *bufio.Reader) error {
 	return nil
 }
 
+// ended tells an end from the test's own time limit.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
+
 func isTarget(name string) func(string) bool {
 	return func(target string) bool { return target == name }
 }
@@ -152,8 +155,8 @@ func TestCutAllEndsWhatFits(t *testing.T) {
 	_, gone := dial(t, p, "a.test:443")
 	conn, spared := dial(t, p, "b.test:443")
 	p.CutAll(isTarget("a.test:443"))
-	if _, err := gone.ReadByte(); err == nil {
-		t.Error("it is still open")
+	if _, err := gone.ReadByte(); !ended(err) {
+		t.Errorf("it is still open: %v", err)
 	}
 	if err := say(conn, spared); err != nil {
 		t.Errorf("another: %v", err)
@@ -169,7 +172,7 @@ func TestHealEndsWhatIsStalled(t *testing.T) {
 	}
 	<-struck
 	p.Heal()
-	if _, err := r.ReadByte(); err == nil || errors.Is(err, errBroken) {
-		t.Errorf("the stalled connection gave a byte or %v", err)
+	if _, err := r.ReadByte(); !ended(err) {
+		t.Errorf("the stalled connection has not ended: %v", err)
 	}
 }

@@ -5,13 +5,52 @@ package signin
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/signal"
+	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/tally"
 )
 
 // What a whole sign-in does is tested in package cloud, over the real relay.
+
+// A connector that repeats its answer follows the retry rule; one that says
+// something else is counted, whether the sign-in still waits or is over.
+func TestAnswersThatContradictTheOneTakenAreCounted(t *testing.T) {
+	accepted := signal.Verdict{Authenticated: true, UserPrincipalName: "alice@contoso.example"}
+	refused := signal.Verdict{Reason: signal.Reason{Code: 1326}}
+	for name, tc := range map[string]struct {
+		first, second signal.Verdict
+		want          int
+	}{
+		"the same again":       {first: accepted, second: accepted},
+		"refused, and why not": {first: refused, second: accepted, want: 1},
+		"accepted, and not":    {first: accepted, second: refused, want: 1},
+		"for another reason":   {first: refused, second: signal.Verdict{Reason: signal.Reason{Code: 1331}}, want: 1},
+	} {
+		for _, over := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, over: %v", name, over), func(t *testing.T) {
+				counts := tally.New()
+				s := New(Options{Tally: counts})
+				tx := &transaction{id: "tx", answer: make(chan answer, 1)}
+				s.begin(tx)
+				if got := s.deliver("tx", answer{verdict: tc.first}); got != tally.Responses {
+					t.Fatalf("the first answer is counted as %s", got)
+				}
+				if over {
+					s.end(tx)
+				}
+				if got := s.deliver("tx", answer{verdict: tc.second}); got != tally.LateResponses {
+					t.Errorf("the second answer is counted as %s", got)
+				}
+				if got := counts.Snapshot()[tally.ConflictingResponses]; got != tc.want {
+					t.Errorf("%d contradictions, want %d", got, tc.want)
+				}
+			})
+		}
+	}
+}
 
 func TestParseUser(t *testing.T) {
 	for username, want := range map[string]struct{ upn, netbios, message string }{
