@@ -38,7 +38,7 @@ build: ## Build operator, connector (Linux and Windows), tenant and directory in
 	go build -trimpath -o $(BIN)/directory ./hack/directory
 
 .PHONY: generate
-generate: ## Regenerate deep copies, apply configurations, the CRD and the RBAC role
+generate: ## Regenerate deep copies, apply configurations, the CRD, the RBAC role and the chart's copies
 	hack/generate.sh
 
 .PHONY: test

@@ -28,11 +28,13 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 	"github.com/passthrough-dev/connector-operator/controllers"
+	"github.com/passthrough-dev/connector-operator/controllers/installation"
 )
 
 // version is set by the linker; see the Makefile.
@@ -58,6 +60,7 @@ type options struct {
 	connectorImage  string
 	watchNamespaces []string
 	verbosity       int
+	checkDeployment string
 	printVersion    bool
 }
 
@@ -73,6 +76,7 @@ func parse(flags *flag.FlagSet, args []string, getenv func(string) string) (opti
 	flags.StringVar(&o.connectorImage, "connector-image", "ghcr.io/passthrough-dev/connector:dev", "`image` of connectors whose resource names none")
 	flags.StringVar(&namespaces, "watch-namespaces", "", "comma-separated `namespaces` to work in; the default is all")
 	flags.IntVar(&o.verbosity, "v", 0, "log `level`: 0 changes, 1 decisions, 2 and more tracing")
+	flags.StringVar(&o.checkDeployment, "check-installation", "", "check the operator of this `Deployment` in the namespace $POD_NAMESPACE, print what was found and end")
 	flags.BoolVar(&o.printVersion, "version", false, "print the version and end")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -93,6 +97,9 @@ func (o options) validate(rest []string) error {
 	}
 	if o.connectorImage == "" {
 		faults = append(faults, errors.New("--connector-image must not be empty"))
+	}
+	if o.checkDeployment != "" && o.leaseNamespace == "" {
+		faults = append(faults, errors.New("--check-installation needs the operator's namespace in $POD_NAMESPACE"))
 	}
 	if o.verbosity < 0 || o.verbosity > 10 {
 		faults = append(faults, fmt.Errorf("-v must be 0 to 10, not %d", o.verbosity))
@@ -119,7 +126,15 @@ func main() {
 	log := newLogger(os.Stderr, o.verbosity)
 	ctrl.SetLogger(log)
 	klog.SetLogger(log.WithName("kubernetes"))
-	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
+	ctx := ctrl.SetupSignalHandler()
+	if o.checkDeployment != "" {
+		if err := check(ctx, o); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitFailure)
+		}
+		return
+	}
+	if err := run(ctx, o, log); err != nil {
 		log.Error(err, "The operator failed")
 		os.Exit(exitFailure)
 	}
@@ -151,9 +166,9 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 		return fmt.Errorf("finding out how to reach the API server: %w", err)
 	}
 	config.UserAgent = v1alpha1.OperatorName + "/" + version
-	scheme := apiruntime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return fmt.Errorf("registering API types: %w", err)
+	scheme, err := newScheme()
+	if err != nil {
+		return err
 	}
 	grace := drainTime
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
@@ -188,6 +203,38 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 	}
 	log.Info("The operator stopped")
 	return nil
+}
+
+// newScheme knows the built-in kinds and ours.
+func newScheme() (*apiruntime.Scheme, error) {
+	scheme := apiruntime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("registering API types: %w", err)
+	}
+	return scheme, nil
+}
+
+// check prints whether an installed operator works, and fails if it does not.
+func check(ctx context.Context, o options) error {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding out how to reach the API server: %w", err)
+	}
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	lease := ""
+	if o.leaderElect {
+		lease = leaseName
+	}
+	return installation.Check(ctx, installation.Options{
+		Client: c, Namespace: o.leaseNamespace, Deployment: o.checkDeployment, Lease: lease, Out: os.Stdout,
+	})
 }
 
 // addChecks makes the operator alive while it answers, and ready once its caches

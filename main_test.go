@@ -35,6 +35,7 @@ func TestParse(t *testing.T) {
 			}, nil,
 		},
 		"namespaces with stray commas": {"--watch-namespaces=,a,,b,", with(func(o *options) { o.watchNamespaces = []string{"a", "b"} }), nil},
+		"a check":                      {"--check-installation=operator", with(func(o *options) { o.checkDeployment = "operator" }), nil},
 		"every fault at once":          {"--connector-image= -v=11 hello", options{}, []string{"--connector-image", "-v must be 0 to 10", `unexpected argument "hello"`}},
 		"an unknown flag":              {"--colour=red", options{}, []string{"colour"}},
 	} {

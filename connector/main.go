@@ -5,6 +5,7 @@
 //
 //	connector run --config=FILE [--bind-address=IP]   serve until SIGTERM (the default command)
 //	connector explain CODE                            what a reason or AADSTS code means, and what to do
+//	connector firewall [--format=text|json|csv]       what the site's firewall has to let out
 //	connector version
 //
 // Exit codes: 0 stopped cleanly, 1 failed while running, 2 wrong usage or
@@ -28,6 +29,7 @@ import (
 
 	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/connector/internal/agent"
+	"github.com/passthrough-dev/connector-operator/connector/internal/firewall"
 	"github.com/passthrough-dev/connector-operator/connector/internal/validation"
 )
 
@@ -77,11 +79,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		fmt.Fprint(stdout, page)
 		return nil
+	case "firewall":
+		if err := firewall.Run(args, stdout, stderr); err != nil {
+			return usageError{err}
+		}
+		return nil
 	case "version":
 		fmt.Fprintln(stdout, version)
 		return nil
 	default:
-		return usageError{fmt.Errorf("there is no command %q: use run, explain or version", command)}
+		return usageError{fmt.Errorf("there is no command %q: use run, explain, firewall or version", command)}
 	}
 }
 

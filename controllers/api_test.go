@@ -153,8 +153,49 @@ func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 		"an unknown pull policy":           {changes{set("spec/pod/imagePullPolicy", "Sometimes")}, "Unsupported value"},
 		"resources that say nothing":       {changes{set("spec/pod/resources", "{}")}, "at least 1 properties"},
 		"the same pull secret twice":       {changes{set("spec/pod/imagePullSecrets", "[{name: a}, {name: a}]")}, "Duplicate value"},
-		"a field that there is not (yet)":  {changes{set("spec/egress", "{mode: NetworkPolicy}")}, "unknown field"},
-		"a setting that would do nothing":  {changes{set("spec/rollout", "{maxUnavailable: 1}")}, "unknown field"},
+		"an unknown egress mode":           {changes{set("spec/egress/mode", "Firewall")}, "Unsupported value"},
+		"an unknown profile of ports":      {changes{set("spec/egress/ports", "All")}, "Unsupported value"},
+		"no egress, and yet addresses":     {changes{set("spec/egress", "{mode: None, dnsCIDRs: [10.0.0.0/8]}")}, "set mode to NetworkPolicy"},
+		"a port of old with the new ones":  {changes{set("spec/egress", "{ports: HTTPSOnly, performancePort: true}")}, "performancePort may be true only when"},
+		"addresses with host bits":         {changes{set("spec/egress/cloudCIDRs", "[203.0.113.1/24]")}, "host bits are zero"},
+		"an address without its length":    {changes{set("spec/egress/cloudCIDRs", "[203.0.113.1]")}, "a block of IPv4 addresses"},
+		"addresses of IPv6":                {changes{set("spec/egress/directoryCIDRs", `["fd00:1234::/64"]`)}, "a block of IPv4 addresses"},
+		"addresses twice":                  {changes{set("spec/egress/dnsCIDRs", "[10.0.0.0/8, 10.0.0.0/8]")}, "Duplicate value"},
+		"no address of the cloud":          {changes{set("spec/egress/cloudCIDRs", "[]")}, "at least 1 items"},
+		"addresses of no proxy":            {changes{set("spec/egress/proxyCIDRs", "[10.0.0.0/8]")}, "has an effect with service.proxyURL only"},
+		"the cloud behind a proxy":         {changes{set("spec/service/proxyURL", "http://p.test:3128"), set("spec/egress/cloudCIDRs", "[20.0.0.0/8]")}, "through the proxy alone"},
+		"AMQP, and its ports closed":       {changes{set("spec/service/transport", "AMQP"), set("spec/egress/ports", "HTTPSOnly")}, "set egress.ports to Documented"},
+		"port 0 of the directory":          {changes{set("spec/egress/directoryPorts", "[{port: 0}]")}, "greater than or equal to 1"},
+		"a range that ends early":          {changes{set("spec/egress/directoryPorts", "[{port: 9, endPort: 8}]")}, "endPort must not be less than port"},
+		"an unknown protocol":              {changes{set("spec/egress/directoryPorts", "[{port: 9, protocol: SCTP}]")}, "Unsupported value"},
+		"a field that there is not":        {changes{set("spec/firewall", "{mode: NetworkPolicy}")}, "unknown field"},
+		"a rollout that replaces nothing":  {changes{set("spec/rollout/maxUnavailable", "0")}, "greater than or equal to 1"},
+		"a rollout of more than there are": {changes{set("spec/rollout/maxUnavailable", "41")}, "less than or equal to 40"},
+		"less than no time to be ready":    {changes{set("spec/rollout/minReadySeconds", "-1")}, "greater than or equal to 0"},
+		"a long time to be ready":          {changes{set("spec/rollout/minReadySeconds", "601")}, "less than or equal to 600"},
+		"no time to become available":      {changes{set("spec/rollout/progressDeadlineSeconds", "0")}, "greater than or equal to 1"},
+		"a day and more to be available":   {changes{set("spec/rollout/progressDeadlineSeconds", "86401")}, "less than or equal to 86400"},
+		"a deadline nothing can meet":      {changes{set("spec/rollout", "{minReadySeconds: 60, progressDeadlineSeconds: 60}")}, "must be greater than minReadySeconds"},
+		"an unknown rollout mode":          {changes{set("spec/rollout/mode", "Slow")}, "Unsupported value"},
+		"an unknown way to fail":           {changes{set("spec/rollout/onFailure", "Panic")}, "Unsupported value"},
+		"a window without a start":         {changes{set("spec/rollout/maintenanceWindow", "{durationMinutes: 60}")}, "maintenanceWindow.start"},
+		"a window without an end":          {changes{set("spec/rollout/maintenanceWindow", `{start: "02:30"}`)}, "maintenanceWindow.durationMinutes"},
+		"a window at no time of day":       {changes{set("spec/rollout/maintenanceWindow", `{start: "24:00", durationMinutes: 60}`)}, "start must be a time of day"},
+		"a window that is never open":      {changes{set("spec/rollout/maintenanceWindow", `{start: "02:30", durationMinutes: 0}`)}, "greater than or equal to 1"},
+		"a window of more than a day":      {changes{set("spec/rollout/maintenanceWindow", `{start: "02:30", durationMinutes: 1441}`)}, "less than or equal to 1440"},
+		"a window on no day of the week":   {changes{set("spec/rollout/maintenanceWindow", `{start: "02:30", durationMinutes: 60, days: [Someday]}`)}, "Unsupported value"},
+		"a window twice on a day":          {changes{set("spec/rollout/maintenanceWindow", `{start: "02:30", durationMinutes: 60, days: [Monday, Monday]}`)}, "Duplicate value"},
+		"a window in no time zone":         {changes{set("spec/rollout/maintenanceWindow", `{start: "02:30", durationMinutes: 60, timeZone: "../etc/passwd"}`)}, "timeZone must be the name of an IANA time zone"},
+		"a window in the local zone":       {changes{set("spec/rollout/maintenanceWindow", `{start: "02:30", durationMinutes: 60, timeZone: Local}`)}, "timeZone must be the name of an IANA time zone"},
+		"a spread over no topology":        {changes{set("spec/pod/topologySpreadConstraints", "[{maxSkew: 1}]")}, "topologyKey"},
+		"a spread over no label":           {changes{set("spec/pod/topologySpreadConstraints", "[{topologyKey: a b}]")}, "topologyKey must be the key of a label"},
+		"a spread without a skew":          {changes{set("spec/pod/topologySpreadConstraints", "[{topologyKey: zone, maxSkew: 0}]")}, "greater than or equal to 1"},
+		"a spread that may not be":         {changes{set("spec/pod/topologySpreadConstraints", "[{topologyKey: zone, whenUnsatisfiable: Never}]")}, "Unsupported value"},
+		"the same spread twice":            {changes{set("spec/pod/topologySpreadConstraints", "[{topologyKey: zone}, {topologyKey: zone}]")}, "Duplicate value"},
+		"a label that is the operator's":   {changes{set("spec/pod/labels", "{identity.passthrough.dev/index: '7'}")}, "labels must not hold labels that the operator sets"},
+		"a well-known label we set":        {changes{set("spec/pod/labels", "{app.kubernetes.io/name: x}")}, "labels must not hold labels that the operator sets"},
+		"a label with a space":             {changes{set("spec/pod/labels", "{team: sign in}")}, "the value of a label must hold only"},
+		"an annotation of the operator":    {changes{set("spec/pod/annotations", "{identity.passthrough.dev/config-hash: x}")}, "annotations must not hold those of identity.passthrough.dev"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := plane.client.Create(t.Context(), object(t, namespace, tc.changes...), client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
@@ -183,6 +224,9 @@ func TestAPIAcceptsWhatIsRight(t *testing.T) {
 		"no credential spec, on Linux":    {set("spec/identity/gmsaCredentialSpecNames", "[]"), set("spec/pod/os", "Linux")},
 		"AMQP over TLS":                   {set("spec/service/transport", "AMQP")},
 		"a proxy by address":              {set("spec/service/proxyURL", "http://[fd00::1]:3128")},
+		"no egress policy":                {set("spec/egress", "{mode: None}")},
+		"egress with every address named": {set("spec/egress", "{ports: Documented, performancePort: true, cloudCIDRs: [20.0.0.0/8], directoryCIDRs: [10.0.0.10/32], directoryPorts: [{port: 636}, {protocol: UDP, port: 88}, {port: 49152, endPort: 65535}], dnsCIDRs: [10.0.0.10/32]}")},
+		"a proxy by name and addresses":   {set("spec/service/proxyURL", "http://proxy.test:3128"), set("spec/egress/proxyCIDRs", "[10.1.0.0/16]")},
 		"an LDAP server by address":       {set("spec/validation/ldap/forests/0/servers", `["ldaps://127.0.0.1:40636"]`)},
 		"a service on a port of its own":  {set("spec/service/custom/registrationURL", "https://127.0.0.1:9090")},
 	} {
@@ -214,6 +258,11 @@ func TestAPIDefaults(t *testing.T) {
 			LDAP: &v1alpha1.LDAPValidation{Forests: []v1alpha1.LDAPForest{{
 				UPNSuffixes: []v1alpha1.UPNSuffix{"contoso.example"}, Servers: []v1alpha1.LDAPServer{"ldaps://dc1.contoso.example:636"},
 			}}},
+		},
+		Egress: v1alpha1.EgressSpec{Mode: v1alpha1.EgressNetworkPolicy, Ports: v1alpha1.EgressPortsDocumented},
+		Rollout: v1alpha1.RolloutSpec{
+			MaxUnavailable: ptr.To[int32](1), MinReadySeconds: ptr.To[int32](20), ProgressDeadlineSeconds: ptr.To[int32](900),
+			Mode: v1alpha1.RolloutActive, OnFailure: v1alpha1.RolloutHalt,
 		},
 		Pod: v1alpha1.PodSpec{OS: v1alpha1.OSWindows, TerminationGracePeriodSeconds: ptr.To[int64](30)},
 	}
@@ -254,12 +303,15 @@ func TestPodsMeetTheRestrictedStandard(t *testing.T) {
 			pc.Spec.Pod.RuntimeClassName, pc.Spec.Pod.PriorityClassName = "windows-2022", "sign-in"
 			pc.Spec.Pod.ImagePullSecrets = []v1alpha1.ImagePullSecret{{Name: "registry"}}
 			pc.Spec.Pod.Tolerations = []corev1.Toleration{{Key: "os", Operator: corev1.TolerationOpExists}}
+			pc.Spec.Pod.Labels = map[string]v1alpha1.LabelValue{"team": "sign-in"}
+			pc.Spec.Pod.Annotations = map[string]v1alpha1.AnnotationValue{"example.com/note": "hello"}
+			pc.Spec.Pod.TopologySpreadConstraints = []v1alpha1.TopologySpreadConstraint{{TopologyKey: "rack", MaxSkew: ptr.To[int32](2), WhenUnsatisfiable: corev1.DoNotSchedule}}
 		},
 		"Linux": func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Pod.OS = v1alpha1.OSLinux },
 	} {
 		t.Run(name, func(t *testing.T) {
 			pc := fixture.Connector(fixture.In(namespace), change)
-			deployment := desired.Deployment(pc, desired.Instance{DefaultImage: "image", ConnectorID: "id"})
+			deployment := desired.Deployment(pc, desired.Instance{Image: "image", ConnectorID: "id"})
 			data, err := yaml.Marshal(deployment.Spec.Template)
 			if err != nil {
 				t.Fatal(err)

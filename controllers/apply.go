@@ -34,8 +34,16 @@ const (
 type outcome struct {
 	// issued are identities that are in their Secrets since this pass.
 	issued map[int]trust.Identity
+	// renewed are certificates that are in their Secrets since this pass.
+	renewed map[int]trust.Identity
+	// renewalProblems say why certificates could not be renewed.
+	renewalProblems map[int]error
+	// wakeAt is when to look at certificates again; zero if at no time.
+	wakeAt time.Time
 	// registrationProblem says why a registration failed.
 	registrationProblem error
+	// egressProblem says why the NetworkPolicy could not be written.
+	egressProblem error
 	// retryAt is when the next registration may be tried; zero if at no time.
 	retryAt time.Time
 	// errs are why objects could not be written.
@@ -60,6 +68,9 @@ func (r *Reconciler) apply(ctx context.Context, o observation, p plan) outcome {
 	for _, c := range p.apply {
 		if err := r.applyChild(ctx, o.connector, c); err != nil {
 			done.errs = append(done.errs, err)
+			if c.kind == networkPolicyKind {
+				done.egressProblem = err
+			}
 		}
 	}
 	for _, object := range p.remove {
@@ -68,6 +79,7 @@ func (r *Reconciler) apply(ctx context.Context, o observation, p plan) outcome {
 		}
 	}
 	r.enrol(ctx, o, p, &done)
+	r.renew(ctx, o, p, &done)
 	return done
 }
 
@@ -136,8 +148,8 @@ func (r *Reconciler) rehearseIdentity(ctx context.Context, pc *v1alpha1.Passthro
 
 // storeIdentity creates the identity Secret of a connector that was just
 // registered, and keeps trying for storeDeadline. A Secret that is there already
-// is never overwritten; the identity in it is used instead. The context must not
-// end with the pass.
+// is overwritten only if its certificate has ended; otherwise the identity in it
+// is used instead. The context must not end with the pass.
 func (r *Reconciler) storeIdentity(ctx context.Context, pc *v1alpha1.PassthroughConnector, index int, issued *enrolment.Issued) (trust.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeDeadline)
 	defer cancel()
@@ -159,19 +171,22 @@ func (r *Reconciler) storeIdentity(ctx context.Context, pc *v1alpha1.Passthrough
 		log.FromContext(ctx).Info("Registered a connector", "connectorID", issued.Identity.ConnectorID, "secret", name, "notAfter", issued.Identity.NotAfter)
 		return issued.Identity, nil
 	case err == nil:
-		return r.existingIdentity(ctx, pc, index)
+		return r.existingIdentity(ctx, pc, index, issued)
 	default:
 		return trust.Identity{}, fmt.Errorf("creating Secret %s: %w", name, last)
 	}
 }
 
 // existingIdentity reads an identity Secret that was there when it should have
-// been created.
-func (r *Reconciler) existingIdentity(ctx context.Context, pc *v1alpha1.PassthroughConnector, index int) (trust.Identity, error) {
+// been created. One whose certificate has ended is given the new identity.
+func (r *Reconciler) existingIdentity(ctx context.Context, pc *v1alpha1.PassthroughConnector, index int, issued *enrolment.Issued) (trust.Identity, error) {
 	secret := &corev1.Secret{}
 	key := client.ObjectKey{Namespace: pc.Namespace, Name: desired.IdentityName(pc, index)}
 	if err := r.live.Get(ctx, key, secret); err != nil {
 		return trust.Identity{}, fmt.Errorf("reading Secret %s, which exists already: %w", key.Name, err)
+	}
+	if old := expiredIdentity(pc, secret, r.now()); old != nil {
+		return r.replaceIdentity(ctx, pc, secret, *old, issued)
 	}
 	identity, err := readIdentity(pc, secret, r.now())
 	if err != nil {

@@ -53,6 +53,8 @@ type memory struct {
 	unsaved map[types.UID]map[int]enrolment.Issued
 	// uids finds the UID of a resource that is gone.
 	uids map[types.NamespacedName]types.UID
+	// certificates are by the UID of the PassthroughConnector.
+	certificates map[types.UID]*certificateMemory
 }
 
 func newMemory() *memory {
@@ -60,6 +62,8 @@ func newMemory() *memory {
 		attempts: map[types.UID]attempt{},
 		unsaved:  map[types.UID]map[int]enrolment.Issued{},
 		uids:     map[types.NamespacedName]types.UID{},
+
+		certificates: map[types.UID]*certificateMemory{},
 	}
 }
 
@@ -85,6 +89,7 @@ func (m *memory) forget(name types.NamespacedName) {
 func (m *memory) drop(uid types.UID) {
 	delete(m.attempts, uid)
 	delete(m.unsaved, uid)
+	delete(m.certificates, uid)
 }
 
 func (m *memory) attempt(uid types.UID) attempt {

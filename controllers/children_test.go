@@ -53,10 +53,6 @@ func TestIdentitySecretsInTheWayAreToldAndLeftAlone(t *testing.T) {
 			cert, key := authority.Pair(h.t, fixture.OtherTenant, "0c1d2e3f-4a5b-4c7d-8e9f-a0b1c2d3e4f5", h.clock.AddDate(0, 1, 0))
 			return mine(pc, cert, key)
 		}, "is for tenant"},
-		"it has expired": {func(h *harness, pc *v1alpha1.PassthroughConnector) *corev1.Secret {
-			cert, key := authority.Pair(h.t, fixture.TenantID, "0c1d2e3f-4a5b-4c7d-8e9f-a0b1c2d3e4f5", h.clock.AddDate(0, -1, 0))
-			return mine(pc, cert, key)
-		}, "delete the Secret to have the connector registered anew"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)

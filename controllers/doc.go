@@ -18,8 +18,9 @@
 //
 // Nothing is ever read back from status: it may be lost at any time. What a pass
 // remembers for the next one is in the memory of the process, and only to be
-// gentle: when to call the registration service again after a failure, and
-// identities that were issued but could not be stored yet.
+// gentle: when to call the registration service again after a failure,
+// identities that were issued but could not be stored yet, and since when a
+// renewed certificate is known to be used.
 //
 // Objects are applied server-side, and only if the hash of what was rendered or
 // the set of fields that the operator owns differs from what the object shows.

@@ -41,27 +41,54 @@ var unowned = fieldpath.NewSet(
 // in another way than it was sent. If in doubt, the answer is no: applying once
 // too often does no harm.
 func inPlace(live client.Object, want runtime.ApplyConfiguration) bool {
-	data, err := json.Marshal(want)
-	if err != nil {
-		return false
-	}
-	rendered := &unstructured.Unstructured{}
-	if err := rendered.UnmarshalJSON(data); err != nil {
-		return false
-	}
-	if live.GetAnnotations()[v1alpha1.AnnotationInputHash] != rendered.GetAnnotations()[v1alpha1.AnnotationInputHash] {
-		return false
-	}
-	value, err := typed().ObjectToTyped(rendered)
-	if err != nil {
-		return false
-	}
-	wanted, err := value.ToFieldSet()
-	if err != nil {
+	rendered, wanted := fieldsOf(want)
+	if wanted == nil || live.GetAnnotations()[v1alpha1.AnnotationInputHash] != rendered.GetAnnotations()[v1alpha1.AnnotationInputHash] {
 		return false
 	}
 	owned := ownedFields(live)
 	return owned != nil && wanted.Difference(unowned).Equals(owned)
+}
+
+// replacesPod reports whether applying want to the live Deployment would replace
+// its pod: the pod template was rendered to something else, or somebody changed
+// it.
+func replacesPod(live client.Object, want runtime.ApplyConfiguration) bool {
+	rendered, wanted := fieldsOf(want)
+	if wanted == nil || live.GetAnnotations()[v1alpha1.AnnotationTemplateHash] != rendered.GetAnnotations()[v1alpha1.AnnotationTemplateHash] {
+		return true
+	}
+	owned := ownedFields(live)
+	return owned == nil || !ofTemplate(wanted).Equals(ofTemplate(owned))
+}
+
+// ofTemplate are the fields of a set that are in the pod template.
+func ofTemplate(set *fieldpath.Set) *fieldpath.Set {
+	for _, name := range []string{"spec", "template"} {
+		set = set.WithPrefix(fieldpath.PathElement{FieldName: &name})
+	}
+	return set
+}
+
+// fieldsOf are what an apply configuration holds, and the fields it is in; nil if
+// that cannot be found out.
+func fieldsOf(want runtime.ApplyConfiguration) (*unstructured.Unstructured, *fieldpath.Set) {
+	data, err := json.Marshal(want)
+	if err != nil {
+		return nil, nil
+	}
+	rendered := &unstructured.Unstructured{}
+	if err := rendered.UnmarshalJSON(data); err != nil {
+		return nil, nil
+	}
+	value, err := typed().ObjectToTyped(rendered)
+	if err != nil {
+		return nil, nil
+	}
+	set, err := value.ToFieldSet()
+	if err != nil {
+		return nil, nil
+	}
+	return rendered, set
 }
 
 // ownedFields are the fields of an object that the operator applied; nil if there

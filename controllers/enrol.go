@@ -90,19 +90,28 @@ func (r *Reconciler) enrolOne(ctx context.Context, o observation, index int) (tr
 		MachineName: desired.MachineName(pc, index),
 		ProxyURL:    pc.Spec.Service.ProxyURL,
 	}
-	if o.bundles.Service != "" {
-		request.Roots = x509.NewCertPool()
-		request.Roots.AppendCertsFromPEM([]byte(o.bundles.Service))
-	}
+	request.Roots = roots(o.bundles)
 	if err := r.rehearseIdentity(ctx, pc, index); err != nil {
 		return trust.Identity{}, err
 	}
 	issued, err := r.register.Register(ctx, request)
+	countRegistration(pc, err == nil)
 	if err != nil {
 		return trust.Identity{}, err
 	}
 	r.memory.keep(pc.UID, index, issued)
 	return r.finish(ctx, pc, index, &issued)
+}
+
+// roots are the authorities to verify the service against; nil for those of the
+// system.
+func roots(bundles desired.Bundles) *x509.CertPool {
+	if bundles.Service == "" {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(bundles.Service))
+	return pool
 }
 
 // finish stores an issued identity. One that cannot be stored is not lost

@@ -22,7 +22,9 @@ func noteText(s string) string { return prose.Line(s, noteLimit) }
 // time there is nothing to warn of.
 func eventKind(was *metav1.Condition, now metav1.Condition) string {
 	switch now.Reason {
-	case v1alpha1.ReasonRegistering, v1alpha1.ReasonUpdating, v1alpha1.ReasonNotReported:
+	case v1alpha1.ReasonRegistering, v1alpha1.ReasonUpdating, v1alpha1.ReasonNotReported,
+		v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutPaused, v1alpha1.ReasonAwaitingMaintenanceWindow, v1alpha1.ReasonNothingToRollOut,
+		v1alpha1.ReasonVersionSkew, v1alpha1.ReasonVersionUnknown:
 		return corev1.EventTypeNormal
 	case v1alpha1.ReasonNotReady, v1alpha1.ReasonPartlyReady:
 		if was == nil || (was.Status != metav1.ConditionTrue && was.Reason != v1alpha1.ReasonPartlyReady) {

@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -81,9 +82,12 @@ func containerTrouble(c *corev1.ContainerStatus) string {
 		case "", "ContainerCreating", "PodInitializing":
 			return ""
 		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable":
-			return fmt.Sprintf("its image %s cannot be pulled: check spec.pod.image and imagePullSecrets; kubectl describe pod says more", c.Image)
+			if reason == "ErrImagePull" { // what it alternates with
+				reason = "ImagePullBackOff"
+			}
+			return fmt.Sprintf("its image %s cannot be pulled (%s): check spec.pod.image and imagePullSecrets; kubectl describe pod says more", c.Image, reason)
 		case "CrashLoopBackOff":
-			return "it keeps ending" + exitCode(c.LastTerminationState.Terminated)
+			return "it keeps ending (CrashLoopBackOff)" + exitCode(c.LastTerminationState.Terminated)
 		default:
 			return fmt.Sprintf("its container waits: %s: %s", reason, c.State.Waiting.Message)
 		}
@@ -104,7 +108,11 @@ func exitCode(t *corev1.ContainerStateTerminated) string {
 	if t.ExitCode == 2 {
 		meaning = " (its configuration is refused)"
 	}
-	return fmt.Sprintf(" with exit code %d%s; kubectl logs says more", t.ExitCode, meaning)
+	said := ""
+	if lines := strings.Split(strings.TrimSpace(t.Message), "\n"); lines[len(lines)-1] != "" {
+		said = "; its last words: " + lines[len(lines)-1]
+	}
+	return fmt.Sprintf(" with exit code %d%s%s; kubectl logs says more", t.ExitCode, meaning, said)
 }
 
 // told is what a connector tells about itself.

@@ -7,12 +7,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,6 +26,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/enrolment"
 	"github.com/passthrough-dev/connector-operator/controllers/internal/fixture"
 )
 
@@ -35,11 +41,15 @@ type harness struct {
 	recorder  *events.FakeRecorder
 	namespace string
 	clock     time.Time
+	// confirms is what the connector at an address reports; nil for no answer.
+	confirms func(address string) config.Status
 
 	mu     sync.Mutex // protects what follows
 	writes int
 	// fail decides over each write; nil lets all pass.
 	fail func(n int, what string) error
+	// afterWrite may turn a write that was made into an error.
+	afterWrite func(n int, what string) error
 }
 
 func newHarness(t *testing.T) *harness {
@@ -51,49 +61,51 @@ func newHarness(t *testing.T) *harness {
 	}
 	h.r = New(Options{Client: h.intercepted(p.client), Live: p.client, Recorder: h.recorder, DefaultImage: "connector:test"})
 	h.r.now = func() time.Time { return h.clock }
+	h.r.renewals = h
+	h.r.reports = h
+	h.service.Clock(func() time.Time { return h.clock })
 	return h
 }
 
-// intercepted counts writes, rehearsals left out, and lets them fail.
+// intercepted counts writes, rehearsals and questions left out, and lets them fail.
 func (h *harness) intercepted(c client.WithWatch) client.Client {
 	return interceptor.NewClient(c, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if len((&client.CreateOptions{}).ApplyOptions(opts).DryRun) == 0 {
-				if err := h.write(fmt.Sprintf("create %T", o)); err != nil {
-					return err
-				}
+			_, question := o.(*authorizationv1.LocalSubjectAccessReview)
+			if len((&client.CreateOptions{}).ApplyOptions(opts).DryRun) == 0 && !question {
+				return h.write(fmt.Sprintf("create %T", o), func() error { return c.Create(ctx, o, opts...) })
 			}
 			return c.Create(ctx, o, opts...)
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			if err := h.write(fmt.Sprintf("apply %T", o)); err != nil {
-				return err
-			}
-			return c.Apply(ctx, o, opts...)
+			return h.write(fmt.Sprintf("apply %T", o), func() error { return c.Apply(ctx, o, opts...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			if err := h.write(fmt.Sprintf("delete %T", o)); err != nil {
-				return err
-			}
-			return c.Delete(ctx, o, opts...)
+			return h.write(fmt.Sprintf("delete %T", o), func() error { return c.Delete(ctx, o, opts...) })
+		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			return h.write(fmt.Sprintf("update %T", o), func() error { return c.Update(ctx, o, opts...) })
 		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
-			if err := h.write("update " + sub); err != nil {
-				return err
-			}
-			return c.SubResource(sub).Update(ctx, o, opts...)
+			return h.write("update "+sub, func() error { return c.SubResource(sub).Update(ctx, o, opts...) })
 		},
 	})
 }
 
-func (h *harness) write(what string) error {
+func (h *harness) write(what string, do func() error) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.writes++
-	if h.fail == nil {
-		return nil
+	n, fail, after := h.writes, h.fail, h.afterWrite
+	h.mu.Unlock()
+	if fail != nil {
+		if err := fail(n, what); err != nil {
+			return err
+		}
 	}
-	return h.fail(h.writes, what)
+	if err := do(); err != nil || after == nil {
+		return err
+	}
+	return after(n, what)
 }
 
 // written is how many writes were made so far.
@@ -145,11 +157,30 @@ func (h *harness) get() *v1alpha1.PassthroughConnector {
 	return pc
 }
 
-// pass makes one pass and lets the time pass that it asks to wait.
+// Renew renews with the service, whose address no suffix can be pinned for.
+func (h *harness) Renew(ctx context.Context, req enrolment.RenewalRequest) (enrolment.Renewed, error) {
+	req.BootstrapURL = h.service.URL
+	req.AllowURL = func(string) error { return nil }
+	return enrolment.Registrar{}.Renew(ctx, req)
+}
+
+// Report plays the part of a connector: it has bootstrapped with the certificate
+// that the test says it has.
+func (h *harness) Report(_ context.Context, address string) (config.Status, error) {
+	if h.confirms == nil {
+		return config.Status{}, errors.New("it does not answer on its status port")
+	}
+	return h.confirms(address), nil
+}
+
+// pass makes one pass and lets the time pass that it asks to wait, unless that is
+// more than any retry waits for: tests that wait for more say so.
 func (h *harness) pass() (ctrl.Result, error) {
 	h.t.Helper()
 	result, err := h.r.Reconcile(h.t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: h.namespace, Name: "corp"}})
-	h.clock = h.clock.Add(result.RequeueAfter)
+	if result.RequeueAfter <= 2*lastRetry {
+		h.clock = h.clock.Add(result.RequeueAfter)
+	}
 	return result, err
 }
 
@@ -199,7 +230,7 @@ func (h *harness) children() map[string]string {
 	all := map[string]string{}
 	for _, list := range []client.ObjectList{
 		&corev1.SecretList{}, &corev1.ConfigMapList{}, &corev1.ServiceList{}, &corev1.ServiceAccountList{},
-		&appsv1.DeploymentList{}, &v1alpha1.PassthroughConnectorList{},
+		&appsv1.DeploymentList{}, &networkingv1.NetworkPolicyList{}, &appsv1.ControllerRevisionList{}, &policyv1.PodDisruptionBudgetList{}, &v1alpha1.PassthroughConnectorList{},
 	} {
 		h.must(h.client.List(h.t.Context(), list, client.InNamespace(h.namespace)))
 		h.must(meta.EachListItem(list, func(o runtime.Object) error {
@@ -249,6 +280,18 @@ func (h *harness) remove(o client.Object, name string) {
 }
 
 var errInjected = errors.New("injected failure")
+
+// What differs from run to run: the names of revisions, as the CA bundle does, and
+// which certificate is renewed next and when, as keys do.
+var (
+	revisionName = regexp.MustCompile(`corp-[0-9a-f]{10}`)
+	nextRenewal  = regexp.MustCompile(`corp-[0-9]+ is the next to be renewed, from [0-9TZ:-]+`)
+)
+
+// sameEachRun leaves out of a name or a message what differs from run to run.
+func sameEachRun(text string) string {
+	return nextRenewal.ReplaceAllString(revisionName.ReplaceAllString(text, "corp-revision"), "corp-N is the next to be renewed")
+}
 
 // controlledBy reports whether an object goes with the PassthroughConnector.
 func controlledBy(o metav1.Object, pc *v1alpha1.PassthroughConnector) bool {

@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,9 +41,18 @@ type observation struct {
 	// does not ask for any more. Their identity Secrets are left alone.
 	surplus []client.Object
 
-	// serviceAccount and service are the common children; nil if there are none.
-	serviceAccount *corev1.ServiceAccount
-	service        *corev1.Service
+	// serviceAccount, service, disruptionBudget and networkPolicy are the common
+	// children; nil if there are none.
+	serviceAccount   *corev1.ServiceAccount
+	service          *corev1.Service
+	disruptionBudget *policyv1.PodDisruptionBudget
+	networkPolicy    *networkingv1.NetworkPolicy
+
+	// revisions are what was rolled out, the oldest first.
+	revisions []revision
+
+	// credentialProblem says why the GMSACredentialSpecs cannot be used.
+	credentialProblem error
 
 	// bundles are the CA bundles of the references; bundleProblem says why they
 	// are not complete.
@@ -51,6 +63,10 @@ type observation struct {
 	// tokenProblem says why there is none or why it cannot be used.
 	token        string
 	tokenProblem error
+
+	// renewBefore is how long before its end a certificate is renewed; zero if
+	// nobody has said.
+	renewBefore time.Duration
 
 	// inputs identifies what a registration would be made with now.
 	inputs string
@@ -70,6 +86,16 @@ type instance struct {
 	identity *trust.Identity
 	// identityProblem says why the identity Secret that exists cannot be used.
 	identityProblem error
+	// expired is what the identity Secret holds if its certificate has ended;
+	// identity is nil then.
+	expired *trust.Identity
+	// secret is the identity Secret; nil if there is none.
+	secret *corev1.Secret
+	// overlap is about the previous pair that the Secret still holds; nil if it
+	// holds none.
+	overlap *overlap
+	// renewal is what is remembered of renewals that failed.
+	renewal attempt
 	// unsaved is an identity that was issued and waits to be stored.
 	unsaved *enrolment.Issued
 
@@ -98,16 +124,20 @@ func (r *Reconciler) observe(ctx context.Context, pc *v1alpha1.PassthroughConnec
 	}
 	for _, step := range []func(context.Context, *observation) error{
 		r.observeChildren,
+		r.observeEgress,
+		r.observeRevisions,
 		r.observeIdentities,
 		r.observeBundles,
 		r.observeToken,
 		r.observePods,
+		r.observeCredentials,
 	} {
 		if err := step(ctx, &o); err != nil {
 			return observation{}, err
 		}
 	}
 	r.observeReports(ctx, &o)
+	r.observeCertificates(&o)
 	return o, nil
 }
 
@@ -158,7 +188,30 @@ func (r *Reconciler) observeChildren(ctx context.Context, o *observation) error 
 	if err != nil {
 		return err
 	}
-	o.serviceAccount, o.service = account, service
+	budget, err := getOrNil(ctx, r.client, pc.Namespace, desired.DisruptionBudgetName(pc), &policyv1.PodDisruptionBudget{})
+	if err != nil {
+		return err
+	}
+	o.serviceAccount, o.service, o.disruptionBudget = account, service, budget
+	return nil
+}
+
+// observeDeploymentsAgain replaces what the cache knows of the connectors'
+// Deployments by what the API server does. No pod is taken away on the word of
+// the cache, which may not know yet what the last pass did.
+func (r *Reconciler) observeDeploymentsAgain(ctx context.Context, o *observation) error {
+	var deployments appsv1.DeploymentList
+	if err := r.live.List(ctx, &deployments, ours(o.connector)...); err != nil {
+		return fmt.Errorf("listing Deployments: %w", err)
+	}
+	for i := range o.instances {
+		o.instances[i].deployment = nil
+	}
+	for i := range deployments.Items {
+		if in := o.instanceNamed(deployments.Items[i].Name); in != nil {
+			in.deployment = &deployments.Items[i]
+		}
+	}
 	return nil
 }
 
@@ -200,7 +253,13 @@ func (r *Reconciler) observeIdentities(ctx context.Context, o *observation) erro
 			return err
 		}
 		if secret != nil {
+			in.secret, in.overlap = secret, readOverlap(secret)
 			in.identity, in.identityProblem = readIdentity(o.connector, secret, o.now)
+			if in.identity == nil {
+				in.expired = expiredIdentity(o.connector, secret, o.now)
+			}
+		}
+		if in.identity != nil || (secret != nil && in.expired == nil) {
 			continue
 		}
 		if issued, ok := r.memory.kept(o.connector.UID, in.index); ok {
@@ -216,6 +275,12 @@ func readIdentity(pc *v1alpha1.PassthroughConnector, secret *corev1.Secret, now 
 		return nil, err
 	}
 	identity, err := enrolment.ParsePair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], pc.Spec.TenantID, now)
+	if errors.Is(err, enrolment.ErrExpired) {
+		return nil, &blockedError{
+			reason:  v1alpha1.ReasonCertificateExpired,
+			message: fmt.Sprintf("in Secret %s %v: the connector has to be registered anew", secret.Name, err),
+		}
+	}
 	if err != nil {
 		return nil, &blockedError{
 			reason:  v1alpha1.ReasonIdentityInvalid,
@@ -223,6 +288,16 @@ func readIdentity(pc *v1alpha1.PassthroughConnector, secret *corev1.Secret, now 
 		}
 	}
 	return &identity, nil
+}
+
+// expiredIdentity is the identity in a Secret of ours with which nothing is wrong
+// but that its certificate has ended; nil if there is no such one.
+func expiredIdentity(pc *v1alpha1.PassthroughConnector, secret *corev1.Secret, now time.Time) *trust.Identity {
+	identity, err := enrolment.ParsePair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], pc.Spec.TenantID, now)
+	if !errors.Is(err, enrolment.ErrExpired) || checkOwner(pc, secret, "Secret", v1alpha1.ReasonIdentityInvalid) != nil {
+		return nil
+	}
+	return &identity
 }
 
 // checkOwner returns why an object that we would have to write is not ours; nil

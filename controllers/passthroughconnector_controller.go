@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,19 +20,22 @@ import (
 	"github.com/passthrough-dev/connector-operator/controllers/internal/enrolment"
 )
 
-// What the operator may do, and nothing more. It creates identity Secrets and
-// never changes or deletes one. Reading Secrets is cluster-wide because a rule
+// What the operator may do, and nothing more. It creates identity Secrets, and
+// changes them when it renews what is in them. Reading Secrets is cluster-wide because a rule
 // cannot be limited to names that are not known beforehand; bind the role in
 // single namespaces and start the operator with --watch-namespaces to narrow it.
 //
 // +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors,verbs=get;list;watch
 // +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors/status,verbs=update
 // +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors/finalizers,verbs=update
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
-// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments;controllerrevisions,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=windows.k8s.io,resources=gmsacredentialspecs,verbs=get
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=localsubjectaccessreviews,verbs=create
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=passthrough-system,resources=leases,verbs=get;create;update
 // +kubebuilder:rbac:groups="",namespace=passthrough-system,resources=events,verbs=create;patch
@@ -40,6 +44,10 @@ const (
 	// recheckUnready is how soon a resource is looked at again while a connector is
 	// not ready: what connectors tell about themselves is not watched.
 	recheckUnready = 10 * time.Second
+
+	// recheckCredentials is how soon GMSACredentialSpecs are looked at again while
+	// they cannot be used: neither they nor permissions are watched.
+	recheckCredentials = time.Minute
 
 	// recheckConflict is how soon a pass is repeated that worked on an outdated
 	// copy of the resource.
@@ -62,10 +70,12 @@ type Reconciler struct {
 	live     client.Reader        // reads from the API server
 	recorder events.EventRecorder // tells what changed
 	register registrar
+	renewals renewer
 	reports  reporter
 	memory   *memory
 	told     *toldMemory
 	now      func() time.Time // stamps conditions, and judges expiry
+	holder   string           // names this process in claims on identity Secrets
 
 	defaultImage string
 	firstRetry   time.Duration
@@ -82,7 +92,8 @@ type Options struct {
 	Live client.Reader
 	// Recorder records events of the events.k8s.io API.
 	Recorder events.EventRecorder
-	// DefaultImage is the connector's image for resources that name none.
+	// DefaultImage is the connector's image for resources that name none: the one
+	// that was released together with the operator.
 	DefaultImage string
 }
 
@@ -91,7 +102,8 @@ type Options struct {
 func New(o Options) *Reconciler {
 	return &Reconciler{
 		client: o.Client, live: o.Live, recorder: o.Recorder,
-		register: enrolment.Registrar{}, reports: newStatusReader(), memory: newMemory(), told: &toldMemory{}, now: time.Now,
+		register: enrolment.Registrar{}, renewals: enrolment.Registrar{}, reports: newStatusReader(), memory: newMemory(), told: &toldMemory{}, now: time.Now,
+		holder:       string(uuid.NewUUID()),
 		defaultImage: o.DefaultImage, firstRetry: firstRetry, recheck: recheckUnready,
 	}
 }
@@ -102,6 +114,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.client.Get(ctx, req.NamespacedName, pc); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.memory.forget(req.NamespacedName)
+			unmeasure(req.NamespacedName)
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, fmt.Errorf("reading the PassthroughConnector: %w", err)
@@ -119,6 +132,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	todo := decide(seen, r.defaultImage)
+	if len(todo.replaced) > 0 {
+		if err := r.observeDeploymentsAgain(ctx, &seen); err != nil {
+			return ctrl.Result{}, err
+		}
+		todo = decide(seen, r.defaultImage)
+	}
 	done := r.apply(ctx, seen, todo)
 	status := summarize(seen, todo, done)
 	if err := r.writeStatus(ctx, pc, status); err != nil {
@@ -143,14 +162,20 @@ func (r *Reconciler) next(seen observation, todo plan, done outcome, status v1al
 			sooner(waiting.after)
 		}
 	}
-	for _, at := range []time.Time{todo.retryAt, done.retryAt} {
+	for _, at := range []time.Time{todo.retryAt, done.retryAt, todo.wakeAt, done.wakeAt} {
 		if !at.IsZero() {
 			sooner(max(at.Sub(seen.now), time.Millisecond))
 		}
 	}
 	sooner(seen.askAgain)
+	if seen.credentialProblem != nil {
+		sooner(jittered(recheckCredentials))
+	}
+	if next := todo.rollout.window.next; !next.IsZero() {
+		sooner(max(next.Sub(seen.now), time.Second))
+	}
 	if status.ReadyReplicas == nil || int(*status.ReadyReplicas) < len(seen.instances) {
 		sooner(jittered(r.recheck))
 	}
-	return ctrl.Result{RequeueAfter: after}, nil
+	return ctrl.Result{RequeueAfter: min(after, jittered(recheckCertificates))}, nil
 }

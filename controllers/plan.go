@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,6 +28,10 @@ type plan struct {
 	store []int
 	// register are connectors to register with the service now.
 	register []int
+	// renew are connectors whose certificates to renew now.
+	renew []int
+	// endOverlap are connectors whose previous pair is not needed any more.
+	endOverlap []int
 	// apply are objects to apply, in this order.
 	apply []child
 	// remove are objects to delete, in this order.
@@ -34,15 +39,28 @@ type plan struct {
 
 	// updated says of each connector whether it runs the current specification.
 	updated map[int]bool
+	// releaseImage is the image that was released together with the operator.
+	releaseImage string
+	// replaced are the connectors whose pods the plan replaces.
+	replaced []int
+	// rollout is what was decided about the rollout. It is empty while the
+	// specification cannot be put into effect.
+	rollout rolloutPlan
 
 	// configurationProblem says why the specification cannot be put into effect.
 	configurationProblem error
 	// registrationProblem says why connectors that have to be registered are not.
 	registrationProblem error
+	// renewalProblem says why certificates that are due are not renewed.
+	renewalProblem error
 	// ownerProblems are children that belong to something else.
 	ownerProblems []error
+	// egress is what there is to say about the NetworkPolicy.
+	egress egressPlan
 	// retryAt is when the next registration may be tried; zero if at no time.
 	retryAt time.Time
+	// wakeAt is when something about a certificate becomes due; zero if at no time.
+	wakeAt time.Time
 }
 
 // child is an object to apply.
@@ -56,20 +74,24 @@ type child struct {
 
 // The kinds of children.
 var (
-	deploymentKind     = appsv1.SchemeGroupVersion.WithKind("Deployment")
-	configMapKind      = corev1.SchemeGroupVersion.WithKind("ConfigMap")
-	serviceKind        = corev1.SchemeGroupVersion.WithKind("Service")
-	serviceAccountKind = corev1.SchemeGroupVersion.WithKind("ServiceAccount")
+	deploymentKind         = appsv1.SchemeGroupVersion.WithKind("Deployment")
+	configMapKind          = corev1.SchemeGroupVersion.WithKind("ConfigMap")
+	serviceKind            = corev1.SchemeGroupVersion.WithKind("Service")
+	controllerRevisionKind = appsv1.SchemeGroupVersion.WithKind("ControllerRevision")
+	disruptionBudgetKind   = policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget")
+	serviceAccountKind     = corev1.SchemeGroupVersion.WithKind("ServiceAccount")
 )
 
 // decide makes the plan. Each function adds its part; a later one may rely on
 // what an earlier one found.
 func decide(o observation, defaultImage string) plan {
-	p := plan{updated: map[int]bool{}}
+	p := plan{updated: map[int]bool{}, releaseImage: defaultImage}
 	for _, policy := range []func(*plan, observation, string){
 		planCommon,
+		planEgress,
 		planConnectors,
 		planRegistrations,
+		planRenewals,
 		planRemovals,
 	} {
 		policy(&p, o, defaultImage)
@@ -81,39 +103,7 @@ func decide(o observation, defaultImage string) plan {
 func planCommon(p *plan, o observation, _ string) {
 	p.ensure(o, serviceAccountKind, desired.ServiceAccountName(o.connector), orNil(o.serviceAccount), desired.ServiceAccount(o.connector))
 	p.ensure(o, serviceKind, desired.ServiceName(o.connector), orNil(o.service), desired.Service(o.connector))
-}
-
-// planConnectors plans ConfigMap and Deployment of each connector that has an
-// identity. While the specification cannot be put into effect, what runs is left
-// as it is.
-func planConnectors(p *plan, o observation, defaultImage string) {
-	p.configurationProblem = o.bundleProblem
-	for i := range o.instances {
-		if p.configurationProblem != nil {
-			return
-		}
-		in := &o.instances[i]
-		files, err := desired.Files(o.connector, in.index, o.bundles)
-		if err != nil {
-			p.configurationProblem = &blockedError{reason: v1alpha1.ReasonConfigurationInvalid, message: err.Error()}
-			return
-		}
-		if !in.registered() {
-			continue
-		}
-		deployment := desired.Deployment(o.connector, desired.Instance{
-			Index: in.index, DefaultImage: defaultImage, ConnectorID: in.identity.ConnectorID, Files: files,
-		})
-		p.ensure(o, configMapKind, in.name, orNil(in.configMap), desired.ConfigMap(o.connector, in.index, files))
-		p.ensure(o, deploymentKind, in.name, orNil(in.deployment), deployment)
-		p.updated[in.index] = in.deployment != nil && current(in.deployment, deployment.Annotations[v1alpha1.AnnotationInputHash])
-	}
-}
-
-// current reports whether a Deployment has rolled out what was rendered to hash.
-func current(d *appsv1.Deployment, hash string) bool {
-	return d.Annotations[v1alpha1.AnnotationInputHash] == hash &&
-		d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas > 0
+	p.ensure(o, disruptionBudgetKind, desired.DisruptionBudgetName(o.connector), orNil(o.disruptionBudget), desired.DisruptionBudget(o.connector))
 }
 
 // ensure plans to apply an object unless it is in place, belongs to something

@@ -116,7 +116,7 @@ func (o *observation) needsToken() bool {
 
 // toRegister reports whether the connector has to be registered with the service.
 func (i *instance) toRegister() bool {
-	return i.identity == nil && i.identityProblem == nil && i.unsaved == nil
+	return i.identity == nil && (i.identityProblem == nil || i.expired != nil) && i.unsaved == nil
 }
 
 // inputs identifies what a registration would be made with, as a hash, since the

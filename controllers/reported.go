@@ -115,7 +115,7 @@ func (r *Reconciler) toAsk(o *observation) []*instance {
 		in := &o.instances[i]
 		switch {
 		case in.pod == nil || !answers(in.pod):
-		case !ready(in):
+		case !ready(in), in.awaitsConfirmation():
 			first = append(first, in)
 		default:
 			if t := r.told.get(toldKey{o.connector.UID, in.index}, in.pod.UID); t != nil {

@@ -128,6 +128,7 @@ func TestWhatConnectorsTellIsInStatusAndChangesSlowly(t *testing.T) {
 		Name: "corp-0", Index: new(int32(0)), ConnectorID: "id-0", Thumbprint: "AB", Ready: new(true),
 		NotAfter: new(metav1.NewTime(testNow.AddDate(0, 0, 100))), State: "Ok", ServiceMessage: "hello", Links: new(int32(2)),
 		LastBootstrapTime: new(metav1.NewTime(testNow.Add(-time.Hour))), // 13:57, rounded down
+		RenewAfter:        first.Connectors[0].RenewAfter,               // another test's subject
 	}
 	if diff := cmp.Diff(want, first.Connectors[0]); diff != "" {
 		t.Errorf("connector (-want +got):\n%s", diff)

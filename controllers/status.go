@@ -36,13 +36,19 @@ func summarize(o observation, p plan, done outcome) v1alpha1.PassthroughConnecto
 		ObservedGeneration: o.connector.Generation,
 		Selector:           labels.SelectorFromSet(desired.Selector(o.connector)).String(),
 	}
-	var pods, readyOnes, updated int32
+	var pods, readyOnes, updated, availableOnes int32
 	for i := range o.instances {
 		in := &o.instances[i]
-		c := connectorStatus(in, done)
+		c := connectorStatus(o, in, done)
+		if in.deployment != nil {
+			c.Revision = in.deployment.Annotations[v1alpha1.AnnotationRevision]
+		}
 		s.Connectors = append(s.Connectors, c)
 		if in.deployment != nil {
 			pods += in.deployment.Status.Replicas
+			if available(in.deployment) {
+				availableOnes++
+			}
 		}
 		if *c.Ready {
 			readyOnes++
@@ -54,10 +60,24 @@ func summarize(o observation, p plan, done outcome) v1alpha1.PassthroughConnecto
 			s.CertificatesUntil = c.NotAfter
 		}
 	}
-	s.Replicas, s.ReadyReplicas, s.UpdatedReplicas = &pods, &readyOnes, &updated
+	s.Replicas, s.ReadyReplicas, s.UpdatedReplicas, s.AvailableReplicas = &pods, &readyOnes, &updated, &availableOnes
+	s.UpdateRevision = p.rollout.specified.name
+	if p.rollout.current != nil {
+		s.CurrentRevision = p.rollout.current.name
+	}
 
 	registered := registeredCondition(o, p, done)
-	for _, c := range []metav1.Condition{registered, readyCondition(o, p, done, s, registered), serviceCondition(o)} {
+	rolledOut := rolledOutCondition(o, p, done)
+	for _, c := range []metav1.Condition{
+		registered,
+		certificatesCondition(o, p, done),
+		egressCondition(o, p, done),
+		readyCondition(o, p, done, s, registered, rolledOut),
+		rolledOut,
+		versionCondition(o, p),
+		credentialCondition(o),
+		serviceCondition(o),
+	} {
 		if old := meta.FindStatusCondition(o.connector.Status.Conditions, c.Type); old != nil {
 			s.Conditions = append(s.Conditions, *old)
 		}
@@ -71,6 +91,9 @@ func summarize(o observation, p plan, done outcome) v1alpha1.PassthroughConnecto
 
 // identityOf is the identity of a connector after the pass; nil if it has none.
 func identityOf(in *instance, done outcome) *trust.Identity {
+	if renewed, ok := done.renewed[in.index]; ok {
+		return &renewed
+	}
 	if in.identity != nil {
 		return in.identity
 	}
@@ -80,9 +103,10 @@ func identityOf(in *instance, done outcome) *trust.Identity {
 	return nil
 }
 
-func connectorStatus(in *instance, done outcome) v1alpha1.ConnectorStatus {
+func connectorStatus(o observation, in *instance, done outcome) v1alpha1.ConnectorStatus {
 	c := v1alpha1.ConnectorStatus{Name: in.name, Index: new(int32(in.index)), Ready: new(ready(in))} //nolint:gosec // an index is at most 39
-	if identity := identityOf(in, done); identity != nil {
+	if identity := certificateOf(in, done); identity != nil {
+		c.RenewAfter = new(metav1.NewTime(o.schedule(*identity).RenewAfter))
 		c.ConnectorID = identity.ConnectorID
 		c.Thumbprint = identity.Thumbprint
 		c.NotAfter = new(metav1.NewTime(identity.NotAfter))
@@ -145,7 +169,7 @@ func connectors(n int) string {
 }
 
 // readyCondition sums everything up.
-func readyCondition(o observation, p plan, done outcome, s v1alpha1.PassthroughConnectorStatus, registered metav1.Condition) metav1.Condition {
+func readyCondition(o observation, p plan, done outcome, s v1alpha1.PassthroughConnectorStatus, registered, rolledOut metav1.Condition) metav1.Condition {
 	want, have := len(o.instances), int(*s.ReadyReplicas)
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse}
 	c.Message = fmt.Sprintf("%d of %s ready", have, connectors(want))
@@ -159,6 +183,9 @@ func readyCondition(o observation, p plan, done outcome, s v1alpha1.PassthroughC
 	case have == want:
 		c.Reason = v1alpha1.ReasonUpdating
 		c.Message += fmt.Sprintf("; %d of them run the current specification", *s.UpdatedReplicas)
+		if halts(rolledOut.Reason) {
+			c.Message += "; " + rolledOut.Message
+		}
 	case have == 0 && registered.Status != metav1.ConditionTrue && registered.Reason != v1alpha1.ReasonRegistering:
 		c.Reason = v1alpha1.ReasonNotRegistered
 		c.Message += "; " + registered.Message
@@ -191,6 +218,7 @@ func firstMessage(all []v1alpha1.ConnectorStatus) string {
 // then tells what changed. If the resource has changed meanwhile, the status
 // belongs to the next pass: its change has started that already.
 func (r *Reconciler) writeStatus(ctx context.Context, pc *v1alpha1.PassthroughConnector, status v1alpha1.PassthroughConnectorStatus) error {
+	measure(pc, status)
 	if equality.Semantic.DeepEqual(pc.Status, status) {
 		return nil
 	}

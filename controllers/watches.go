@@ -12,6 +12,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -60,6 +62,10 @@ func CacheOptions(namespaces []string) cache.Options {
 			&corev1.ServiceAccount{}: app,
 			&corev1.Pod{}:            app,
 			&appsv1.Deployment{}:     app,
+
+			&networkingv1.NetworkPolicy{}:   app,
+			&appsv1.ControllerRevision{}:    app,
+			&policyv1.PodDisruptionBudget{}: app,
 		},
 	}
 }
@@ -98,6 +104,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, nam
 			return fmt.Errorf("adding the index %s: %w", index, err)
 		}
 	}
+	registerMetrics()
 	owned := builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})
 	err = ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PassthroughConnector{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -105,7 +112,10 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, nam
 		Owns(&corev1.Secret{}, owned).
 		Owns(&corev1.ConfigMap{}, owned).
 		Owns(&corev1.Service{}, owned).
+		Owns(&networkingv1.NetworkPolicy{}, owned).
 		Owns(&corev1.ServiceAccount{}, owned).
+		Owns(&appsv1.ControllerRevision{}, owned).
+		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(resourceOfPod), owned).
 		WatchesRawSource(r.referenceSource(metadata, "Secret", secretIndex)).
 		WatchesRawSource(r.referenceSource(metadata, "ConfigMap", configMapIndex)).

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Writes every generated file: deep copies and apply configurations of the API
-# types, the CRD, and the operator's RBAC role. All of them are committed.
+# types, the CRD, the operator's RBAC role, the firewall list, and what the Helm
+# chart takes over. All of them are committed.
 # The generator is built from hack/tools once and kept in the cache under the
 # hash of its pins.
 set -euo pipefail
@@ -24,3 +25,7 @@ header=hack/boilerplate.go.txt
 "$generator" crd:maxDescLen=2000 paths=./api/... output:crd:artifacts:config=config/crd/bases
 "$generator" "applyconfiguration:headerFile=$header" paths=./api/...
 "$generator" rbac:roleName=passthrough-connector-operator paths=./controllers/... output:rbac:artifacts:config=config/rbac
+go test ./connector/internal/firewall -run Docs -update >/dev/null
+
+# What the Helm chart takes over.
+go run ./hack/chartfiles

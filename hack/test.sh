@@ -18,6 +18,7 @@ if [ "${SKIP_CLUSTER:-0}" = 1 ]; then
   unset KUBEBUILDER_ASSETS KUBECLUSTER_BIN || true
   step "unit tests (no control plane: API server and end-to-end tests are skipped)"
   go test -race -shuffle=on ./...
+  (cd hack/helm && go test ./...)
   exit
 fi
 
@@ -41,6 +42,9 @@ go test -timeout 20m -parallel 24 ./hack/interop
 
 step "the test cluster's own tests"
 (cd hack/cluster && go test -timeout 20m ./...)
+
+step "the Helm chart, rendered with the pinned Helm and checked by the API server"
+(cd hack/helm && go test -timeout 20m ./... && ./build.sh >/dev/null)
 
 step "end to end: apply a PassthroughConnector, sign users in, break things"
 go test -timeout 30m -v ./hack/e2e

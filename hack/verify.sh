@@ -19,7 +19,7 @@ unformatted=$(git ls-files -co --exclude-standard -- '*.go' | xargs gofmt -l)
 [ -z "$unformatted" ] || complain "not formatted, run gofmt -w on: $unformatted"
 
 step "go.mod and go.sum are tidy"
-for module in . hack/cluster hack/tools; do
+for module in . hack/cluster hack/helm hack/tools; do
   (cd "$module" && go mod tidy -diff >/dev/null) || complain "$module: run go mod tidy"
 done
 

@@ -94,6 +94,12 @@ const (
 	// and refused. The message repeats the service's text.
 	ReasonRegistrationRefused = "RegistrationRefused"
 
+	// ReasonAgentLimitReached surfaces when the service refused a registration
+	// because the tenant has as many connectors as it can. Identities of replicas
+	// that were taken away count until the service removes them, ten days after
+	// their last bootstrap. The message repeats the service's text.
+	ReasonAgentLimitReached = "AgentLimitReached"
+
 	// ReasonServiceUnreachable surfaces when the registration service, or the
 	// proxy towards it, could not be reached or is out of order. The operator
 	// tries again with growing pauses, and at once when the token Secret, a CA
@@ -117,8 +123,8 @@ const (
 	ReasonCABundleNotFound = "CABundleNotFound"
 
 	// ReasonIdentityInvalid surfaces when the identity Secret of a connector
-	// exists but cannot be used: it belongs to something else, is damaged, is for
-	// another tenant or has expired. The operator never overwrites it. If it is
+	// exists but cannot be used: it belongs to something else, is damaged or is for
+	// another tenant. The operator never overwrites it. If it is
 	// not needed any more, delete it, and the operator registers the connector
 	// anew.
 	ReasonIdentityInvalid = "IdentityInvalid"
@@ -127,4 +133,147 @@ const (
 	// its Secret, or a trial write failed before registering. The message repeats
 	// the refusal.
 	ReasonIdentityNotStored = "IdentityNotStored"
+)
+
+// ConditionCertificatesCurrent is True when no connector's certificate has ended
+// or is about to, and the last try to renew one, if any was due, went well. It is
+// Unknown while no connector has a certificate.
+const ConditionCertificatesCurrent = "CertificatesCurrent"
+
+// Reasons of ConditionCertificatesCurrent.
+const (
+	// ReasonAllCurrent surfaces when CertificatesCurrent is True. The message says
+	// which certificate is renewed next and when.
+	ReasonAllCurrent = "AllCurrent"
+
+	// ReasonRenewalFailed surfaces when a certificate is due for renewal and the
+	// last try failed. The connector serves with the certificate it has, and the
+	// operator tries again; the message says why it failed and when that is.
+	ReasonRenewalFailed = "RenewalFailed"
+
+	// ReasonRenewalUnconfirmed surfaces when a connector has not bootstrapped with
+	// its renewed certificate for an hour. The other certificates are not renewed
+	// meanwhile, until they are about to end. Look at the connector that the
+	// message names: its pod may not run.
+	ReasonRenewalUnconfirmed = "RenewalUnconfirmed"
+
+	// ReasonRenewalOverdue surfaces when most of the time to renew a certificate
+	// has passed (with the default of 30 days, when it ends in less than seven) and
+	// it has not been renewed. Act on what the message says before it ends: an
+	// expired certificate can only be replaced by registering anew.
+	ReasonRenewalOverdue = "RenewalOverdue"
+
+	// ReasonCertificateExpired surfaces when a certificate has ended, here and in
+	// Registered. The service refuses its connector. The operator registers the
+	// connector anew as soon as it is given what spec.registration asks for; the
+	// tenant's old entry goes away by itself.
+	ReasonCertificateExpired = "CertificateExpired"
+)
+
+// ConditionRolledOut is True when every connector that the specification asks
+// for was replaced by one that runs the current specification and became
+// available. It speaks of changes, not of health: a connector that breaks later
+// shows in ConditionReady.
+const ConditionRolledOut = "RolledOut"
+
+// Reasons of ConditionRolledOut.
+const (
+	// ReasonRolledOut surfaces when RolledOut is True.
+	ReasonRolledOut = "RolledOut"
+
+	// ReasonRollingOut surfaces while connectors are replaced or made. The message
+	// names the connector that is awaited and says why it is not available yet. No
+	// action is needed.
+	ReasonRollingOut = "RollingOut"
+
+	// ReasonRolloutPaused surfaces when connectors run an earlier specification and
+	// spec.rollout.mode is Paused. Set it to Active to go on.
+	ReasonRolloutPaused = "RolloutPaused"
+
+	// ReasonRolloutHalted surfaces when a replaced connector did not become
+	// available within spec.rollout.progressDeadlineSeconds. The message names it
+	// and says why. The other connectors keep serving what they run. Correct the
+	// specification; or, if the cause was elsewhere and is gone, set
+	// spec.rollout.mode to Paused and then to Active again.
+	ReasonRolloutHalted = "RolloutHalted"
+
+	// ReasonRolledBack surfaces when a rollout failed and the connectors were, or
+	// are being, returned to the last revision that all of them ran, because
+	// spec.rollout.onFailure is Rollback. The message says why it failed. Correct
+	// the specification.
+	ReasonRolledBack = "RolledBack"
+
+	// ReasonAwaitingMaintenanceWindow surfaces when connectors wait for
+	// spec.rollout.maintenanceWindow to be updated to the operator's release. The
+	// message says when it opens.
+	ReasonAwaitingMaintenanceWindow = "AwaitingMaintenanceWindow"
+
+	// ReasonNothingToRollOut surfaces when no connector has an identity yet, so
+	// that there is nothing to run.
+	ReasonNothingToRollOut = "NothingToRollOut"
+)
+
+// ConditionVersionCurrent is True when every connector is made from the image
+// that was released together with the operator, or from one with the same tag.
+// One that is not goes on serving: nothing is ever deleted because of its
+// version.
+const ConditionVersionCurrent = "VersionCurrent"
+
+// Reasons of ConditionVersionCurrent.
+const (
+	// ReasonVersionCurrent surfaces when VersionCurrent is True.
+	ReasonVersionCurrent = "VersionCurrent"
+
+	// ReasonVersionSkew surfaces when connectors run another version than the
+	// operator's. The message names both, and says whether pod.image pins it, the
+	// maintenance window is awaited or the update is under way.
+	ReasonVersionSkew = "VersionSkew"
+
+	// ReasonVersionUnknown surfaces, with the status Unknown, when the versions
+	// cannot be compared: there is no connector yet, or an image has no tag.
+	ReasonVersionUnknown = "VersionUnknown"
+
+	// ReasonMaintenanceWindowInvalid surfaces when the time zone of
+	// spec.rollout.maintenanceWindow is not in the operator's database. The window
+	// then counts as closed. Correct the name.
+	ReasonMaintenanceWindowInvalid = "MaintenanceWindowInvalid"
+)
+
+// ConditionCredentialSpecUsable is True when the connectors' pods can be given
+// the group managed service accounts that the specification names, or when it
+// names none.
+const ConditionCredentialSpecUsable = "CredentialSpecUsable"
+
+// Reasons of ConditionCredentialSpecUsable.
+const (
+	// ReasonCredentialSpecUsable surfaces when the objects exist, the pods may use
+	// them, and the pods that run were given their contents.
+	ReasonCredentialSpecUsable = "CredentialSpecUsable"
+
+	// ReasonCredentialSpecNotUsed surfaces, with the status True, when the
+	// specification names no GMSACredentialSpec.
+	ReasonCredentialSpecNotUsed = "CredentialSpecNotUsed"
+
+	// ReasonCredentialSpecKindMissing surfaces when the cluster does not know
+	// GMSACredentialSpecs. Install the windows-gmsa project's CRD and webhook.
+	ReasonCredentialSpecKindMissing = "CredentialSpecKindMissing"
+
+	// ReasonCredentialSpecNotFound surfaces when a GMSACredentialSpec that the
+	// specification names does not exist. Create it or correct the name.
+	ReasonCredentialSpecNotFound = "CredentialSpecNotFound"
+
+	// ReasonCredentialSpecNotAllowed surfaces when the ServiceAccount of the pods
+	// may not "use" a GMSACredentialSpec. Bind a ClusterRole that allows it; the
+	// message holds the rule. The operator never grants it.
+	ReasonCredentialSpecNotAllowed = "CredentialSpecNotAllowed"
+
+	// ReasonCredentialSpecNotExpanded surfaces when a pod runs without the contents
+	// of its GMSACredentialSpec: the windows-gmsa webhook did not see the pod, which
+	// therefore has no domain identity. Install or repair the webhook and delete the
+	// pod.
+	ReasonCredentialSpecNotExpanded = "CredentialSpecNotExpanded"
+
+	// ReasonCredentialSpecUnknown surfaces, with the status Unknown, when the API
+	// server could not be asked. The message repeats the refusal.
+	ReasonCredentialSpecUnknown = "CredentialSpecUnknown"
 )

@@ -46,7 +46,47 @@ const (
 	// configuration files. A change of them replaces the pod.
 	AnnotationConfigHash = "identity.passthrough.dev/config-hash"
 
+	// AnnotationTemplateHash, on Deployments, holds a hash of the pod template that
+	// the operator last applied. A change of it replaces the pod.
+	AnnotationTemplateHash = "identity.passthrough.dev/template-hash"
+
+	// AnnotationRevision, on Deployments, holds the name of the ControllerRevision
+	// that the Deployment was made from.
+	AnnotationRevision = "identity.passthrough.dev/revision"
+
+	// AnnotationUpdatedAt, on Deployments, holds when the operator last changed the
+	// pod template, in RFC 3339. The deadline of a rollout counts from it.
+	AnnotationUpdatedAt = "identity.passthrough.dev/updated-at"
+
+	// AnnotationRolledOut, on ControllerRevisions, is there once all connectors ran
+	// the revision and were available.
+	AnnotationRolledOut = "identity.passthrough.dev/rolled-out"
+
+	// AnnotationFailed, on ControllerRevisions, is there while a rollout of the
+	// revision counts as failed. It identifies what was tried.
+	AnnotationFailed = "identity.passthrough.dev/rollout-failed"
+
+	// AnnotationFailure, on ControllerRevisions, holds why the rollout failed.
+	AnnotationFailure = "identity.passthrough.dev/rollout-failure"
+
 	// AnnotationConnectorID, on identity Secrets and pods, holds the identifier
 	// that the service gave the connector.
 	AnnotationConnectorID = "identity.passthrough.dev/connector-id"
+
+	// AnnotationRenewed, on identity Secrets, holds when the certificate in it
+	// replaced the previous one, in the form of RFC 3339. It is there while the
+	// previous pair is.
+	AnnotationRenewed = "identity.passthrough.dev/renewed"
+
+	// AnnotationRenewing, on identity Secrets, holds which process of the operator
+	// is renewing the certificate, and until when nobody else may.
+	AnnotationRenewing = "identity.passthrough.dev/renewing"
+)
+
+// Keys of identity Secrets beside tls.crt and tls.key.
+const (
+	// KeyPreviousCertificate and KeyPreviousKey hold the pair before a renewal,
+	// both PEM, while requests may still be encrypted for it.
+	KeyPreviousCertificate = "previous.crt"
+	KeyPreviousKey         = "previous.key"
 )

@@ -63,6 +63,9 @@ type PassthroughConnectorList struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.identity) || !has(self.identity.gmsaCredentialSpecNames) || self.identity.gmsaCredentialSpecNames.size() <= 1 || self.identity.gmsaCredentialSpecNames.size() >= self.replicas",message="identity.gmsaCredentialSpecNames must hold no name, one name for all connectors, or a name for each replica: add names or lower replicas",fieldPath=".identity.gmsaCredentialSpecNames",reason=FieldValueInvalid
 // +kubebuilder:validation:XValidation:rule="!has(self.identity) || !has(self.identity.gmsaCredentialSpecNames) || self.identity.gmsaCredentialSpecNames.size() == 0 || self.pod.os == 'Windows'",message="identity.gmsaCredentialSpecNames has an effect on Windows only: remove it or set pod.os to Windows",fieldPath=".identity.gmsaCredentialSpecNames",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="!has(self.egress.proxyCIDRs) || has(self.service.proxyURL)",message="egress.proxyCIDRs has an effect with service.proxyURL only: remove it or set the proxy",fieldPath=".egress.proxyCIDRs",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="!has(self.egress.cloudCIDRs) || !has(self.service.proxyURL)",message="egress.cloudCIDRs has no effect with service.proxyURL, because the connectors reach the cloud through the proxy alone: remove it, and set egress.proxyCIDRs if the proxy is named by a name",fieldPath=".egress.cloudCIDRs",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="self.service.transport != 'AMQP' || self.egress.ports == 'Documented' || self.egress.mode == 'None' || has(self.service.proxyURL)",message="service.transport AMQP uses ports that egress.ports HTTPSOnly does not open: set egress.ports to Documented or transport to WebSocket",fieldPath=".egress.ports",reason=FieldValueInvalid
 type PassthroughConnectorSpec struct {
 	// tenantID is the identifier of the tenant whose users the connectors check, a
 	// GUID, as the tenant's overview page shows it. It cannot be changed: the
@@ -98,6 +101,11 @@ type PassthroughConnectorSpec struct {
 	// +required
 	Registration RegistrationSpec `json:"registration,omitzero"`
 
+	// certificate is when the connectors' certificates are renewed.
+	//
+	// +optional
+	Certificate CertificateSpec `json:"certificate,omitzero"`
+
 	// identity is the domain identity that the connectors' processes have on the
 	// network. Leave it out if validation does not need one.
 	//
@@ -108,6 +116,18 @@ type PassthroughConnectorSpec struct {
 	//
 	// +required
 	Validation ValidationSpec `json:"validation,omitzero"`
+
+	// egress is where the connectors may connect to.
+	//
+	// +optional
+	// +kubebuilder:default={mode: "NetworkPolicy", ports: "Documented"}
+	Egress EgressSpec `json:"egress,omitzero"`
+
+	// rollout is how a change reaches the connectors that run.
+	//
+	// +optional
+	// +kubebuilder:default={mode: "Active", onFailure: "Halt", maxUnavailable: 1, minReadySeconds: 20, progressDeadlineSeconds: 900}
+	Rollout RolloutSpec `json:"rollout,omitzero"`
 
 	// pod is how the pods of the connectors look.
 	//

@@ -31,7 +31,8 @@ type PodSpec struct {
 	OS OS `json:"os,omitempty"`
 
 	// image is the image of the connector. Without it the operator's own setting
-	// is used, which is the image released together with the operator.
+	// is used, which is the image released together with the operator: connectors
+	// are then updated when the operator is, within rollout.maintenanceWindow.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -77,6 +78,31 @@ type PodSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+
+	// topologySpreadConstraints say how the pods are spread over nodes and zones.
+	// The operator adds the selector of the pods. Without them the pods go to
+	// different nodes where that is possible.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=topologyKey
+	// +listMapKey=whenUnsatisfiable
+	// +kubebuilder:validation:MaxItems=8
+	TopologySpreadConstraints []TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
+
+	// labels are further labels of the pods. Those of the operator cannot be set.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('identity.passthrough.dev/') && !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by', 'pod-template-hash']))",message="labels must not hold labels that the operator sets: those of identity.passthrough.dev, app.kubernetes.io/name, instance and managed-by, and pod-template-hash",reason=FieldValueForbidden
+	Labels map[string]LabelValue `json:"labels,omitempty"`
+
+	// annotations are further annotations of the pods.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('identity.passthrough.dev/'))",message="annotations must not hold those of identity.passthrough.dev, which the operator sets",reason=FieldValueForbidden
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 
 	// runtimeClassName is the RuntimeClass of the pods.
 	//
@@ -130,4 +156,43 @@ type Resources struct {
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
 	Limits corev1.ResourceList `json:"limits,omitempty"`
+}
+
+// LabelValue is the value of a label.
+//
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="the value of a label must hold only letters, digits, dashes, underscores and dots, and begin and end with a letter or digit",reason=FieldValueInvalid
+type LabelValue string
+
+// AnnotationValue is the value of an annotation.
+//
+// +kubebuilder:validation:MaxLength=4096
+type AnnotationValue string
+
+// TopologySpreadConstraint spreads the pods over a topology.
+type TopologySpreadConstraint struct {
+	// topologyKey is a label of nodes, such as topology.kubernetes.io/zone. Nodes
+	// with the same value are one domain.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:XValidation:rule="!format.qualifiedName().validate(self).hasValue()",message="topologyKey must be the key of a label, such as kubernetes.io/hostname",reason=FieldValueInvalid
+	TopologyKey string `json:"topologyKey,omitempty"`
+
+	// maxSkew is by how many pods two domains may differ.
+	//
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=40
+	MaxSkew *int32 `json:"maxSkew,omitempty"`
+
+	// whenUnsatisfiable says what becomes of a pod that cannot be placed so:
+	// ScheduleAnyway places it nevertheless, DoNotSchedule lets it wait.
+	//
+	// +optional
+	// +kubebuilder:default=ScheduleAnyway
+	// +kubebuilder:validation:Enum=ScheduleAnyway;DoNotSchedule
+	WhenUnsatisfiable corev1.UnsatisfiableConstraintAction `json:"whenUnsatisfiable,omitempty"`
 }

@@ -29,11 +29,32 @@ type PassthroughConnectorStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	ReadyReplicas *int32 `json:"readyReplicas,omitempty"`
 
+	// availableReplicas is how many connectors have served sign-ins for at least
+	// spec.rollout.minReadySeconds.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	AvailableReplicas *int32 `json:"availableReplicas,omitempty"`
+
 	// updatedReplicas is how many connector pods run the current specification.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	UpdatedReplicas *int32 `json:"updatedReplicas,omitempty"`
+
+	// currentRevision is the name of the last ControllerRevision that all
+	// connectors ran. A rollback returns to it.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	CurrentRevision string `json:"currentRevision,omitempty"`
+
+	// updateRevision is the name of the ControllerRevision that the specification
+	// makes.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	UpdateRevision string `json:"updateRevision,omitempty"`
 
 	// selector selects the pods of the connectors, in the form that the scale
 	// subresource wants.
@@ -56,7 +77,7 @@ type PassthroughConnectorStatus struct {
 	// +kubebuilder:validation:MaxItems=80
 	Connectors []ConnectorStatus `json:"connectors,omitempty"`
 
-	// conditions are Ready and Registered.
+	// conditions are the conditions that this package documents, all of them.
 	//
 	// +optional
 	// +listType=map
@@ -127,6 +148,18 @@ type ConnectorStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	ServiceMessage string `json:"serviceMessage,omitempty"`
+
+	// renewAfter is when the certificate is due for renewal.
+	//
+	// +optional
+	RenewAfter *metav1.Time `json:"renewAfter,omitempty"`
+
+	// revision is the name of the ControllerRevision that the connector's
+	// Deployment was made from.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Revision string `json:"revision,omitempty"`
 
 	// ready says whether the connector serves sign-ins.
 	//

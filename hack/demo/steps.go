@@ -44,7 +44,7 @@ func (d *demo) show(ctx context.Context) error {
 		limit time.Duration
 		run   func(context.Context) error
 	}{
-		{"Installing CRD, RBAC and the operator", 3 * time.Minute, d.install},
+		{"Installing the operator with its Helm chart", 3 * time.Minute, d.install},
 		{"Applying a PassthroughConnector with 2 replicas", 3 * time.Minute, func(ctx context.Context) error { return d.applyAndWait(ctx, 2) }},
 		{"Signing users in through the tenant", time.Minute, d.signInEveryone},
 		{"Scaling to 3 replicas with kubectl scale", 3 * time.Minute, d.scale},
@@ -74,6 +74,7 @@ func (d *demo) install(ctx context.Context) error {
 	if err := d.bed.InstallOperator(ctx); err != nil {
 		return err
 	}
+	d.out.command("helm upgrade --install " + testbed.Release + " " + testbed.ChartFolder + " --namespace " + testbed.OperatorNamespace + " --wait")
 	token, err := d.bed.Tenant.Token(ctx, testbed.TokenRequest{})
 	if err != nil {
 		return err

@@ -19,12 +19,18 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=identity.passthrough.dev, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("CertificateSpec"):
+		return &apiv1alpha1.CertificateSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConfigMapKeyReference"):
 		return &apiv1alpha1.ConfigMapKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConnectorStatus"):
 		return &apiv1alpha1.ConnectorStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CustomCloud"):
 		return &apiv1alpha1.CustomCloudApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EgressPort"):
+		return &apiv1alpha1.EgressPortApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EgressSpec"):
+		return &apiv1alpha1.EgressSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IdentitySpec"):
 		return &apiv1alpha1.IdentitySpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ImagePullSecret"):
@@ -33,6 +39,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.LDAPForestApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LDAPValidation"):
 		return &apiv1alpha1.LDAPValidationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MaintenanceWindow"):
+		return &apiv1alpha1.MaintenanceWindowApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PassthroughConnector"):
 		return &apiv1alpha1.PassthroughConnectorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PassthroughConnectorSpec"):
@@ -45,10 +53,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RegistrationSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Resources"):
 		return &apiv1alpha1.ResourcesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RolloutSpec"):
+		return &apiv1alpha1.RolloutSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServiceSpec"):
 		return &apiv1alpha1.ServiceSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TopologySpreadConstraint"):
+		return &apiv1alpha1.TopologySpreadConstraintApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ValidationSpec"):
 		return &apiv1alpha1.ValidationSpecApplyConfiguration{}
 

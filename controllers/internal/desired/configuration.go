@@ -15,19 +15,23 @@ const healthPort = config.DefaultHealthPort
 
 // Files in the directory that a connector reads its configuration from.
 const (
-	configFile     = "config.json"
-	serviceCAFile  = "ca.pem"
-	certFile       = "identity/tls.crt"
-	keyFile        = "identity/tls.key"
+	configFile    = "config.json"
+	serviceCAFile = "ca.pem"
+	certFile      = "identity/tls.crt"
+	keyFile       = "identity/tls.key"
+	// A connector looks for these two beside the former.
+	previousCertFile = "identity/previous.crt"
+	previousKeyFile  = "identity/previous.key"
+
 	forestCAFormat = "ldap-%d.pem"
 )
 
 // Bundles are the PEM certificates that the specification's caBundleRefs name.
 type Bundles struct {
 	// Service is that of the service; empty for the system's.
-	Service string
+	Service string `json:"service,omitempty"`
 	// Forests are those of the forests, by index; empty for the system's.
-	Forests map[int]string
+	Forests map[int]string `json:"forests,omitempty"`
 }
 
 // Endpoints are the endpoints of the resource's cloud for its tenant.

@@ -16,7 +16,9 @@ const (
 	// before, and few, since every connector has its own.
 	historyLimit = 2
 
-	// progressDeadlineSeconds allows for Windows images, which are gigabytes.
+	// progressDeadlineSeconds is when Kubernetes calls a Deployment stuck. It allows
+	// for Windows images, which are gigabytes, and must be more than the longest
+	// minReadySeconds. The operator has a deadline of its own.
 	progressDeadlineSeconds = 900
 )
 
@@ -24,8 +26,13 @@ const (
 type Instance struct {
 	// Index is the number of the connector.
 	Index int
-	// DefaultImage is used if the specification names none.
-	DefaultImage string
+	// Image is the image to run.
+	Image string
+	// Revision is the name of the revision that this is made from.
+	Revision string
+	// UpdatedAt is when the pod template was last changed; empty if that is not
+	// known.
+	UpdatedAt string
 	// ConnectorID is the identifier in the identity Secret. Renewal keeps it; a
 	// connector that is registered anew gets another and a new pod.
 	ConnectorID string
@@ -37,8 +44,17 @@ type Instance struct {
 // whether the operator runs or not. Its strategy is Recreate: two pods must not
 // use one identity at the same time.
 func Deployment(pc *v1alpha1.PassthroughConnector, in Instance) *appsv1ac.DeploymentApplyConfiguration {
+	template := podTemplate(pc, in)
+	annotations := map[string]string{
+		v1alpha1.AnnotationTemplateHash: hash(template),
+		v1alpha1.AnnotationRevision:     in.Revision,
+	}
+	if in.UpdatedAt != "" {
+		annotations[v1alpha1.AnnotationUpdatedAt] = in.UpdatedAt
+	}
 	d := appsv1ac.Deployment(ConnectorName(pc, in.Index), pc.Namespace).
 		WithLabels(single(pc, in.Index)).
+		WithAnnotations(annotations).
 		WithOwnerReferences(owner(pc)).
 		WithSpec(appsv1ac.DeploymentSpec().
 			WithReplicas(1).
@@ -46,6 +62,9 @@ func Deployment(pc *v1alpha1.PassthroughConnector, in Instance) *appsv1ac.Deploy
 			WithProgressDeadlineSeconds(progressDeadlineSeconds).
 			WithStrategy(appsv1ac.DeploymentStrategy().WithType(appsv1.RecreateDeploymentStrategyType)).
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(selector(pc, in.Index))).
-			WithTemplate(podTemplate(pc, in)))
+			WithTemplate(template))
+	if pc.Spec.Rollout.MinReadySeconds != nil {
+		d.Spec.WithMinReadySeconds(*pc.Spec.Rollout.MinReadySeconds)
+	}
 	return d.WithAnnotations(hashed(d))
 }

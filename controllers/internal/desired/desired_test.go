@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
@@ -89,7 +91,7 @@ func deployment(t *testing.T, pc *v1alpha1.PassthroughConnector, index int) *app
 	if err != nil {
 		t.Fatal(err)
 	}
-	return desired.Deployment(pc, desired.Instance{Index: index, DefaultImage: image, ConnectorID: connectorID, Files: files})
+	return desired.Deployment(pc, desired.Instance{Index: index, Image: image, ConnectorID: connectorID, Files: files})
 }
 
 func TestMemoryLimitOfTheRuntimeFollowsThatOfTheContainer(t *testing.T) {
@@ -129,7 +131,7 @@ func TestPodIsReplacedWhenAndOnlyWhenItMustBe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return desired.Deployment(pc, desired.Instance{DefaultImage: image, ConnectorID: id, Files: files}).Spec.Template.Annotations
+		return desired.Deployment(pc, desired.Instance{Image: image, ConnectorID: id, Files: files}).Spec.Template.Annotations
 	}
 	pc, bundles := base()
 	before := template(pc, bundles, connectorID)
@@ -197,6 +199,66 @@ func TestFilesRefusesWhatTheConnectorWouldRefuse(t *testing.T) {
 			_, err := desired.Files(fixture.Connector(tc.change), 0, desired.Bundles{})
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got error %v, want one with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestDisruptionBudgetsNeverBlockADrainForEver(t *testing.T) {
+	for name, tc := range map[string]struct{ replicas, unavailable, want int32 }{
+		"one alone may go":                 {1, 1, 0},
+		"one of two may go":                {2, 1, 1},
+		"one of forty may go":              {40, 1, 39},
+		"as many as rollouts may take":     {5, 3, 2},
+		"more than there are may go":       {2, 40, 0},
+		"a limit that was not defaulted":   {3, 0, 2},
+		"one alone that was not defaulted": {1, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pc := fixture.Connector(fixture.Replicas(tc.replicas))
+			pc.Spec.Rollout.MaxUnavailable = nil
+			if tc.unavailable > 0 {
+				pc.Spec.Rollout.MaxUnavailable = &tc.unavailable
+			}
+			spec := desired.DisruptionBudget(pc).Spec
+			if spec.MinAvailable.IntVal != tc.want || spec.MinAvailable.Type != intstr.Int || spec.MaxUnavailable != nil {
+				t.Errorf("minAvailable is %s, maxUnavailable %v; want %d and none", spec.MinAvailable, spec.MaxUnavailable, tc.want)
+			}
+			if *spec.UnhealthyPodEvictionPolicy != policyv1.AlwaysAllow {
+				t.Errorf("a broken connector blocks a drain: %s", *spec.UnhealthyPodEvictionPolicy)
+			}
+		})
+	}
+}
+
+func TestRevisions(t *testing.T) {
+	base := fixture.Connector()
+	before := desired.NewRevision(base, image, desired.Bundles{Service: bundlePEM})
+	for name, tc := range map[string]struct {
+		change   func(*v1alpha1.PassthroughConnector)
+		wantName bool // whether it is another revision
+	}{
+		"more replicas":           {func(pc *v1alpha1.PassthroughConnector) { *pc.Spec.Replicas = 9 }, false},
+		"another token Secret":    {func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Registration.TokenSecretRef.Name = "x" }, false},
+		"another registration":    {func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Service.Custom.RegistrationURL = "https://x.test" }, false},
+		"another way to roll out": {func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Rollout.Mode = v1alpha1.RolloutPaused }, false},
+		"a pod label":             {func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Pod.Labels = map[string]v1alpha1.LabelValue{"a": "b"} }, true},
+		"an image":                {func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Pod.Image = "other" }, true},
+		"a gMSA":                  {func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Identity.GMSACredentialSpecNames = []string{"a"} }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pc := fixture.Connector()
+			tc.change(pc)
+			after := desired.NewRevision(pc, image, desired.Bundles{Service: bundlePEM})
+			if changed := after.Name(pc) != before.Name(pc); changed != tc.wantName {
+				t.Errorf("it is another revision: %t, want %t", changed, tc.wantName)
+			}
+			parsed, err := desired.ParseRevision(desired.ControllerRevision(pc, after, 1, nil).Data.Raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if parsed.Name(pc) != after.Name(pc) {
+				t.Errorf("what was written is read as revision %s, want %s", parsed.Name(pc), after.Name(pc))
 			}
 		})
 	}

@@ -55,11 +55,21 @@ func everything(pc *v1alpha1.PassthroughConnector) {
 			{Key: "os", Operator: corev1.TolerationOpEqual, Value: "windows", Effect: corev1.TaintEffectNoSchedule},
 			{Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](60)},
 		},
+		TopologySpreadConstraints: []v1alpha1.TopologySpreadConstraint{
+			{TopologyKey: corev1.LabelTopologyZone, MaxSkew: ptr.To[int32](2), WhenUnsatisfiable: corev1.DoNotSchedule},
+		},
+		Labels:                        map[string]v1alpha1.LabelValue{"team": "sign-in"},
+		Annotations:                   map[string]v1alpha1.AnnotationValue{"example.com/note": "hello"},
 		RuntimeClassName:              "windows-2022",
 		PriorityClassName:             "sign-in",
 		TerminationGracePeriodSeconds: ptr.To[int64](45),
 	}
 	pc.Spec.Service.Transport = v1alpha1.TransportAMQP
+}
+
+// imageOf is the image that a resource asks for, or the operator's.
+func imageOf(pc *v1alpha1.PassthroughConnector) string {
+	return desired.NewRevision(pc, image, desired.Bundles{}).Image
 }
 
 func TestGolden(t *testing.T) {
@@ -83,9 +93,10 @@ func TestGolden(t *testing.T) {
 			golden(t, name, []any{
 				desired.ServiceAccount(tc.pc),
 				desired.Service(tc.pc),
+				desired.DisruptionBudget(tc.pc),
 				desired.ConfigMap(tc.pc, tc.index, files),
 				desired.IdentitySecret(tc.pc, tc.index, connectorID, []byte("certificate"), []byte("key")),
-				desired.Deployment(tc.pc, desired.Instance{Index: tc.index, DefaultImage: image, ConnectorID: connectorID, Files: files}),
+				desired.Deployment(tc.pc, desired.Instance{Index: tc.index, Image: imageOf(tc.pc), Revision: "corp-0123456789", UpdatedAt: "2026-11-23T14:00:00Z", ConnectorID: connectorID, Files: files}),
 			})
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 )
@@ -42,12 +43,20 @@ const (
 )
 
 func podTemplate(pc *v1alpha1.PassthroughConnector, in Instance) *corev1ac.PodTemplateSpecApplyConfiguration {
+	annotations := map[string]string{}
+	for key, value := range pc.Spec.Pod.Annotations {
+		annotations[key] = string(value)
+	}
+	labels := map[string]string{}
+	for key, value := range pc.Spec.Pod.Labels {
+		labels[key] = string(value)
+	}
+	maps.Copy(labels, single(pc, in.Index))
+	annotations[v1alpha1.AnnotationConfigHash] = hash(in.Files)
+	annotations[v1alpha1.AnnotationConnectorID] = in.ConnectorID
 	return corev1ac.PodTemplateSpec().
-		WithLabels(single(pc, in.Index)).
-		WithAnnotations(map[string]string{
-			v1alpha1.AnnotationConfigHash:  hash(in.Files),
-			v1alpha1.AnnotationConnectorID: in.ConnectorID,
-		}).
+		WithLabels(labels).
+		WithAnnotations(annotations).
 		WithSpec(podSpec(pc, in))
 }
 
@@ -64,6 +73,7 @@ func podSpec(pc *v1alpha1.PassthroughConnector, in Instance) *corev1ac.PodSpecAp
 		WithEnableServiceLinks(false).
 		WithSecurityContext(podSecurity(pc, in.Index)).
 		WithContainers(container(pc, in)).
+		WithTopologySpreadConstraints(spread(pc)...).
 		WithVolumes(volume(pc, in.Index))
 	for _, s := range pod.ImagePullSecrets {
 		spec.WithImagePullSecrets(corev1ac.LocalObjectReference().WithName(s.Name))
@@ -81,6 +91,32 @@ func podSpec(pc *v1alpha1.PassthroughConnector, in Instance) *corev1ac.PodSpecAp
 		spec.WithTerminationGracePeriodSeconds(*pod.TerminationGracePeriodSeconds)
 	}
 	return spec
+}
+
+// spread spreads the pods of all connectors. The default asks for different
+// nodes and zones but does not insist: there may be few Windows nodes, and a
+// connector on a shared node is better than none.
+func spread(pc *v1alpha1.PassthroughConnector) []*corev1ac.TopologySpreadConstraintApplyConfiguration {
+	constraints := pc.Spec.Pod.TopologySpreadConstraints
+	if len(constraints) == 0 {
+		constraints = []v1alpha1.TopologySpreadConstraint{{TopologyKey: corev1.LabelHostname}, {TopologyKey: corev1.LabelTopologyZone}}
+	}
+	out := make([]*corev1ac.TopologySpreadConstraintApplyConfiguration, 0, len(constraints))
+	for _, c := range constraints {
+		a := corev1ac.TopologySpreadConstraint().
+			WithTopologyKey(c.TopologyKey).
+			WithMaxSkew(1).
+			WithWhenUnsatisfiable(corev1.ScheduleAnyway).
+			WithLabelSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(pc)))
+		if c.MaxSkew != nil {
+			a.WithMaxSkew(*c.MaxSkew)
+		}
+		if c.WhenUnsatisfiable != "" {
+			a.WithWhenUnsatisfiable(c.WhenUnsatisfiable)
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
 func osName(os v1alpha1.OS) corev1.OSName {
@@ -119,19 +155,16 @@ func credentialSpec(names []string, index int) string {
 
 func container(pc *v1alpha1.PassthroughConnector, in Instance) *corev1ac.ContainerApplyConfiguration {
 	pod := &pc.Spec.Pod
-	image := pod.Image
-	if image == "" {
-		image = in.DefaultImage
-	}
 	resources := containerResources(pod)
 	c := corev1ac.Container().
 		WithName(containerName).
-		WithImage(image).
+		WithImage(in.Image).
 		WithArgs("run", "--config="+directory+"/"+configFile, "--bind-address=$(POD_IP)").
 		WithEnv(corev1ac.EnvVar().WithName("POD_IP").
 			WithValueFrom(corev1ac.EnvVarSource().WithFieldRef(corev1ac.ObjectFieldSelector().WithFieldPath("status.podIP")))).
 		WithPorts(corev1ac.ContainerPort().WithName(portName).WithContainerPort(healthPort).WithProtocol(corev1.ProtocolTCP)).
 		WithResources(resources).
+		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
 		WithVolumeMounts(corev1ac.VolumeMount().WithName(volumeName).WithMountPath(directory).WithReadOnly(true))
 	withProbes(c, pod.OS)
 	if pod.ImagePullPolicy != "" {
@@ -223,6 +256,11 @@ func volume(pc *v1alpha1.PassthroughConnector, index int) *corev1ac.VolumeApplyC
 		corev1ac.VolumeProjection().WithSecret(corev1ac.SecretProjection().WithName(IdentityName(pc, index)).WithItems(
 			corev1ac.KeyToPath().WithKey(corev1.TLSCertKey).WithPath(certFile),
 			corev1ac.KeyToPath().WithKey(corev1.TLSPrivateKeyKey).WithPath(keyFile),
+		)),
+		// The pair before it is there only for a while after a renewal.
+		corev1ac.VolumeProjection().WithSecret(corev1ac.SecretProjection().WithName(IdentityName(pc, index)).WithOptional(true).WithItems(
+			corev1ac.KeyToPath().WithKey(v1alpha1.KeyPreviousCertificate).WithPath(previousCertFile),
+			corev1ac.KeyToPath().WithKey(v1alpha1.KeyPreviousKey).WithPath(previousKeyFile),
 		)),
 	))
 }

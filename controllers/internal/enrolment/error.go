@@ -18,7 +18,8 @@ import (
 
 // Error is a failure with a reason that the API documents.
 type Error struct {
-	// Reason is a reason of v1alpha1.ConditionRegistered.
+	// Reason is a reason of v1alpha1.ConditionRegistered, also where a renewal
+	// failed.
 	Reason string
 	// Message is a sentence for the condition: what is wrong and what to do. It
 	// holds no secret.
@@ -47,24 +48,24 @@ func clean(text, token string) string {
 }
 
 // classify turns what http.Client.Do returned into an Error.
-func classify(err error, host string) *Error {
+func classify(err error, to service, host string) *Error {
 	if refused, ok := errors.AsType[*proxyRefusedError](err); ok {
 		return &Error{
 			Reason:  v1alpha1.ReasonServiceUnreachable,
-			Message: fmt.Sprintf("the proxy answered %q when asked for a connection to the registration service at %s: let the proxy allow it, or correct spec.service.proxyURL", clean(refused.status, ""), host),
+			Message: fmt.Sprintf("the proxy answered %q when asked for a connection to the %s at %s: let the proxy allow it, or correct spec.service.proxyURL", clean(refused.status, ""), to.name, host),
 			Retry:   true, cause: err,
 		}
 	}
 	if why := certificateProblem(err); why != "" {
 		return &Error{
 			Reason:  v1alpha1.ReasonTLSVerificationFailed,
-			Message: fmt.Sprintf("the certificate of the registration service at %s is not trusted: %s; exempt the host from TLS inspection, or give the right CA bundle in spec.service.custom.caBundleRef", host, why),
+			Message: fmt.Sprintf("the certificate of the %s at %s is not trusted: %s; exempt the host from TLS inspection, or give the right CA bundle in spec.service.custom.caBundleRef", to.name, host, why),
 			Retry:   true, cause: err,
 		}
 	}
 	return &Error{
 		Reason:  v1alpha1.ReasonServiceUnreachable,
-		Message: fmt.Sprintf("the registration service at %s cannot be reached: %s; check the network, the firewall and spec.service.proxyURL", host, clean(innermost(err), "")),
+		Message: fmt.Sprintf("the %s at %s cannot be reached: %s; check the network, the firewall and spec.service.proxyURL", to.name, host, clean(innermost(err), "")),
 		Retry:   true, cause: err,
 	}
 }
@@ -109,25 +110,25 @@ func innermost(err error) string {
 }
 
 // refusedByStatus is the Error for an HTTP status other than 200.
-func refusedByStatus(status int, host string) *Error {
+func refusedByStatus(status int, to service, host string) *Error {
 	text := fmt.Sprintf("%d %s", status, http.StatusText(status))
 	switch {
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
 		return &Error{
 			Reason:  v1alpha1.ReasonServiceUnreachable,
-			Message: fmt.Sprintf("the registration service at %s is out of order: it answered %s", host, text),
+			Message: fmt.Sprintf("the %s at %s is out of order: it answered %s", to.name, host, text),
 			Retry:   true,
 		}
 	case status >= 300 && status < 400:
 		return &Error{
 			Reason:  v1alpha1.ReasonServiceAnswerInvalid,
-			Message: fmt.Sprintf("%s answered %s to the registration, which the service never does: something else is answering; check spec.service", host, text),
+			Message: fmt.Sprintf("%s answered %s to the %s, which the service never does: something else is answering; check spec.service", host, text, to.call),
 			Retry:   true,
 		}
 	default:
 		return &Error{
 			Reason:  v1alpha1.ReasonRegistrationRefused,
-			Message: fmt.Sprintf("the registration service at %s refused: it answered %s; check the token and the tenant", host, text),
+			Message: fmt.Sprintf("the %s at %s refused: it answered %s; %s", to.name, host, text, to.refusal),
 			Retry:   true,
 		}
 	}

@@ -22,10 +22,15 @@ const (
 	pkcs1Block       = "RSA PRIVATE KEY"
 )
 
+// ErrExpired is in the error of ParsePair if nothing is wrong with a pair but that
+// its certificate has ended.
+var ErrExpired = errors.New("the certificate expired")
+
 // ParsePair reads the certificate and key of an identity Secret and checks that
 // a connector of tenantID can use them at the time now: the key is that of the
 // certificate, the certificate names the tenant and a connector, and it is in
-// force. The identity is returned, too, if it merely is not in force any more.
+// force. The identity is returned, too, if it merely is not in force any more
+// (ErrExpired).
 // The error says in a few words what is wrong and never repeats the key.
 func ParsePair(certPEM, keyPEM []byte, tenantID string, now time.Time) (trust.Identity, error) {
 	block, _ := pem.Decode(certPEM)
@@ -37,6 +42,19 @@ func ParsePair(certPEM, keyPEM []byte, tenantID string, now time.Time) (trust.Id
 		return trust.Identity{}, err
 	}
 	return checkCertificate(block.Bytes, key, tenantID, now)
+}
+
+// NotAfter is when a PEM certificate ends; the zero time if it cannot be read.
+func NotAfter(certPEM []byte) time.Time {
+	block, _ := pem.Decode(certPEM)
+	if block == nil {
+		return time.Time{}
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return time.Time{}
+	}
+	return cert.NotAfter
 }
 
 // parseKey reads an RSA private key. The parsers' errors are not repeated: they
@@ -86,7 +104,7 @@ func checkCertificate(der []byte, key *rsa.PrivateKey, tenantID string, now time
 		return trust.Identity{}, fmt.Errorf("the certificate is for tenant %s, not %s", identity.TenantID, tenantID)
 	}
 	if !now.Before(identity.NotAfter) {
-		return identity, fmt.Errorf("the certificate expired at %s", identity.NotAfter.UTC().Format(time.RFC3339))
+		return identity, fmt.Errorf("%w at %s", ErrExpired, identity.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return identity, nil
 }

@@ -4,16 +4,11 @@
 package enrolment
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -22,13 +17,6 @@ import (
 )
 
 const (
-	// callDeadline bounds one registration, from the connection to the last byte
-	// of the answer.
-	callDeadline = 30 * time.Second
-
-	// answerLimit bounds an answer. A certificate is 2 KiB.
-	answerLimit = 256 << 10
-
 	// keyBits is what the service issues certificates for (protocol section 2.3).
 	keyBits = 2048
 
@@ -81,8 +69,8 @@ func (i Issued) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "identity of connector %s", i.Identity.ConnectorID)
 }
 
-// Registrar registers connectors. The zero value works and may be used from
-// several goroutines.
+// Registrar registers connectors and renews their certificates. The zero value
+// works and may be used from several goroutines.
 type Registrar struct{}
 
 // Register makes a new key, asks the service for a certificate for it and checks
@@ -125,6 +113,13 @@ func accept(req Request, result trust.Result, key *rsa.PrivateKey) (Issued, erro
 		if text == "" {
 			text = "it gave no reason"
 		}
+		if tellsOfLimit(text) {
+			return Issued{}, &Error{
+				Reason:  v1alpha1.ReasonAgentLimitReached,
+				Message: fmt.Sprintf("the tenant takes no further connector: %s; remove connectors that are not needed any more from the tenant, or lower spec.replicas", text),
+				Retry:   true,
+			}
+		}
 		return Issued{}, &Error{
 			Reason:  v1alpha1.ReasonRegistrationRefused,
 			Message: fmt.Sprintf("the registration service refused: %s; check that the token is of an administrator who may register connectors", text),
@@ -146,92 +141,25 @@ func accept(req Request, result trust.Result, key *rsa.PrivateKey) (Issued, erro
 	return Issued{Identity: identity, CertificatePEM: certPEM, KeyPEM: keyPEM}, nil
 }
 
+// tellsOfLimit reports whether a refusal is about the number of connectors, of
+// which a tenant has 40 at most (protocol section 1.4). The service's texts are
+// not public, so what is looked for are the words that none can do without.
+func tellsOfLimit(text string) bool {
+	text = strings.ToLower(text)
+	counts := strings.Contains(text, "limit") || strings.Contains(text, "maximum") || strings.Contains(text, "quota")
+	return counts && (strings.Contains(text, "agent") || strings.Contains(text, "connector"))
+}
+
 // call posts the request and reads the answer.
 func call(ctx context.Context, req Request, body []byte) (trust.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, callDeadline)
-	defer cancel()
 	target := strings.TrimSuffix(req.URL, "/") + trust.RegistrationPath
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
-	if err != nil {
-		return trust.Result{}, fmt.Errorf("the registration URL cannot be used: %w", err)
-	}
-	post.Header.Set("Content-Type", trust.ContentType)
-	transport, err := newTransport(req)
+	data, host, err := exchange(ctx, registrationService, target, body, way{roots: req.Roots, proxyURL: req.ProxyURL})
 	if err != nil {
 		return trust.Result{}, err
 	}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{
-		Transport: transport,
-		// The body holds a token: it goes where it was meant to go and nowhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	answer, err := client.Do(post)
-	if err != nil {
-		return trust.Result{}, classify(err, post.URL.Host)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	return readAnswer(answer, post.URL.Host, req.Token)
-}
-
-func readAnswer(answer *http.Response, host, token string) (trust.Result, error) {
-	if answer.StatusCode != http.StatusOK {
-		return trust.Result{}, refusedByStatus(answer.StatusCode, host)
-	}
-	data, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit+1))
-	if err != nil {
-		return trust.Result{}, classify(err, host)
-	}
-	invalid := func(why string, cause error) *Error {
-		return &Error{
-			Reason:  v1alpha1.ReasonServiceAnswerInvalid,
-			Message: fmt.Sprintf("%s answered the registration with something that is not a result: %s; check spec.service", host, clean(why, token)),
-			Retry:   true, cause: cause,
-		}
-	}
-	if len(data) > answerLimit {
-		return trust.Result{}, invalid(fmt.Sprintf("it is longer than %d bytes", answerLimit), nil)
-	}
 	result, err := trust.ParseResult(data)
 	if err != nil {
-		return trust.Result{}, invalid(err.Error(), err)
+		return trust.Result{}, invalidAnswer(registrationService, host, clean(err.Error(), req.Token), err)
 	}
 	return result, nil
-}
-
-// proxyRefusedError is a proxy's answer to CONNECT other than 200.
-type proxyRefusedError struct{ status string }
-
-func (e *proxyRefusedError) Error() string { return "the proxy answered " + e.status }
-
-// newTransport is a transport for one call. It never looks at the environment:
-// the way to the service is what the specification says.
-func newTransport(req Request) (*http.Transport, error) {
-	t := &http.Transport{
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: req.Roots, VerifyConnection: notRevoked},
-		TLSHandshakeTimeout:    callDeadline / 2,
-		DisableKeepAlives:      true,
-		ForceAttemptHTTP2:      false,
-		MaxResponseHeaderBytes: 64 << 10,
-		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
-			if answer.StatusCode != http.StatusOK {
-				return &proxyRefusedError{status: answer.Status}
-			}
-			return nil
-		},
-	}
-	if req.ProxyURL != "" {
-		proxy, err := url.Parse(req.ProxyURL)
-		if err != nil {
-			return nil, fmt.Errorf("spec.service.proxyURL cannot be used: %w", err)
-		}
-		t.Proxy = http.ProxyURL(proxy)
-	}
-	return t, nil
-}
-
-// notRevoked looks at what the server says about its certificate. Go verifies
-// chain and name before, and nothing of revocation.
-func notRevoked(state tls.ConnectionState) error {
-	return trust.CheckRevocation(state.VerifiedChains, state.OCSPResponse, time.Now())
 }

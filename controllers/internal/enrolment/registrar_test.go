@@ -205,6 +205,12 @@ func TestRegisterSaysWhatWentWrong(t *testing.T) {
 			},
 			v1alpha1.ReasonRegistrationRefused, "refused: The tenant has too many; connectors;",
 		},
+		"the tenant is full": {
+			func(_ *testing.T, s *fixture.RegistrationService, _ *enrolment.Request) {
+				s.Refuse("The connector was not registered: the tenant has 40 agents already, which is the limit.")
+			},
+			v1alpha1.ReasonAgentLimitReached, "the tenant takes no further connector",
+		},
 		"it refuses without a text": {
 			func(_ *testing.T, s *fixture.RegistrationService, _ *enrolment.Request) { s.Refuse("") },
 			v1alpha1.ReasonRegistrationRefused, "it gave no reason",

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -19,14 +20,20 @@ import (
 
 // Names of the objects that config/samples refers to.
 const (
-	TokenSecret     = "tenant-admin"
-	TokenKey        = "token"
-	TenantCAMap     = "tenant-ca"
-	DirectoryCAMap  = "directory-ca"
-	CAKey           = "ca.crt"
-	SampleName      = "corp"
-	sampleFile      = "config/samples/identity_v1alpha1_passthroughconnector_custom.yaml"
-	manifestsFolder = "config/default"
+	TokenSecret    = "tenant-admin"
+	TokenKey       = "token"
+	TenantCAMap    = "tenant-ca"
+	DirectoryCAMap = "directory-ca"
+	CAKey          = "ca.crt"
+	SampleName     = "corp"
+	sampleFile     = "config/samples/identity_v1alpha1_passthroughconnector_custom.yaml"
+	namespaceFile  = "config/manager/namespace.yaml"
+)
+
+// The Helm release of the operator, and the folder of its chart.
+const (
+	Release     = "passthrough-connector-operator"
+	ChartFolder = "charts/passthrough-connector-operator"
 )
 
 // KubectlPath is the kubectl that belongs to the cluster.
@@ -49,15 +56,37 @@ func (t *Testbed) Kubectl(ctx context.Context, stdin []byte, args ...string) (st
 	return stdout.String(), nil
 }
 
-// InstallOperator applies config/default and waits for the operator.
-func (t *Testbed) InstallOperator(ctx context.Context) error {
-	if _, err := t.Kubectl(ctx, nil, "apply", "--server-side", "-k", manifestsFolder); err != nil {
+// HelmPath is the pinned Helm, built from source (hack/helm).
+func (t *Testbed) HelmPath() string { return t.helm }
+
+// Helm runs Helm with the administrator's credentials and returns what it printed.
+// Helm's own files are in the testbed's directory.
+func (t *Testbed) Helm(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, t.helm, args...)
+	cmd.Dir = t.repo
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+t.Kubeconfig)
+	for _, home := range []string{"CACHE", "CONFIG", "DATA"} {
+		cmd.Env = append(cmd.Env, "HELM_"+home+"_HOME="+filepath.Join(t.Dir, "helm", strings.ToLower(home)))
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("helm %v: %w: %s%s", args, err, bytes.TrimSpace(stderr.Bytes()), stdout.Bytes())
+	}
+	return stdout.String(), nil
+}
+
+// InstallOperator installs the operator with its chart and waits for it. Further
+// arguments are Helm's, such as --set. A release that is there is upgraded.
+func (t *Testbed) InstallOperator(ctx context.Context, args ...string) error {
+	// Helm can make a namespace, but not with the labels of Pod Security.
+	if _, err := t.Kubectl(ctx, nil, "apply", "--server-side", "-f", namespaceFile); err != nil {
 		return err
 	}
-	if _, err := t.Kubectl(ctx, nil, "wait", "--for=condition=Established", "--timeout=60s", "crd/passthroughconnectors.identity.passthrough.dev"); err != nil {
-		return err
-	}
-	_, err := t.Kubectl(ctx, nil, "-n", OperatorNamespace, "rollout", "status", "deployment", "--timeout=120s")
+	install := []string{"upgrade", "--install", Release, ChartFolder, "--namespace", OperatorNamespace, "--wait", "--timeout", "3m"}
+	_, err := t.Helm(ctx, append(install, args...)...)
 	return err
 }
 
@@ -114,18 +143,28 @@ func TokenSecretObject(namespace, token string) any {
 // Sample reads the PassthroughConnector of config/samples and points it at
 // this testbed's addresses, which differ from run to run.
 func (t *Testbed) Sample(namespace string) (map[string]any, error) {
-	data, err := os.ReadFile(filepath.Join(t.repo, sampleFile))
+	sample, err := t.Manifest(sampleFile, namespace)
 	if err != nil {
-		return nil, fmt.Errorf("reading the sample: %w", err)
+		return nil, err
 	}
-	var sample object
-	if err := yaml.Unmarshal(data, &sample); err != nil {
-		return nil, fmt.Errorf("reading the sample %s: %w", sampleFile, err)
-	}
-	sample["metadata"].(object)["namespace"] = namespace
 	spec := sample["spec"].(object)
 	spec["service"].(object)["proxyURL"] = t.Tenant.Proxy
 	forests := spec["validation"].(object)["ldap"].(object)["forests"].([]any)
 	forests[0].(object)["servers"] = []any{"ldaps://" + t.Directory.Address}
 	return sample, nil
+}
+
+// Manifest reads an object from a file of the repository and puts it in another
+// namespace.
+func (t *Testbed) Manifest(file, namespace string) (map[string]any, error) {
+	data, err := os.ReadFile(filepath.Join(t.repo, file))
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	var manifest object
+	if err := yaml.Unmarshal(data, &manifest); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	manifest["metadata"].(object)["namespace"] = namespace
+	return manifest, nil
 }

@@ -52,8 +52,8 @@ type Options struct {
 	// Detached leaves the processes running when this program ends. Otherwise
 	// they end with it, however it ends.
 	Detached bool
-	// TenantArgs and DirectoryArgs are added to the command lines.
-	TenantArgs, DirectoryArgs []string
+	// TenantArgs, DirectoryArgs and ClusterArgs are added to the command lines.
+	TenantArgs, DirectoryArgs, ClusterArgs []string
 	// WithoutCluster leaves out the control plane and the operator: tenant and
 	// directory only, for connectors that StartConnector starts.
 	WithoutCluster bool
@@ -72,6 +72,7 @@ type Testbed struct {
 	opts      Options
 	repo      string
 	cluster   string // directory of the kubecluster binary and its links
+	helm      string // the program
 	processes []*Process
 }
 
@@ -190,19 +191,30 @@ func (t *Testbed) build(ctx context.Context) error {
 	if t.opts.WithoutCluster {
 		return nil
 	}
+	t.opts.Progress("building Helm from source (the first time takes minutes, later seconds)")
+	helm, err := t.script(ctx, "hack", "helm", "build.sh")
+	if err != nil {
+		return fmt.Errorf("building Helm: %w", err)
+	}
+	t.helm = helm
 	if bin := os.Getenv("KUBECLUSTER_BIN"); bin != "" {
 		t.cluster = filepath.Dir(bin)
 		return nil
 	}
 	t.opts.Progress("building the Kubernetes control plane from source (the first time takes minutes, later seconds)")
-	cmd := exec.CommandContext(ctx, filepath.Join(t.repo, "hack", "cluster", "build.sh"))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	t.cluster, err = t.script(ctx, "hack", "cluster", "build.sh")
 	if err != nil {
 		return fmt.Errorf("building the control plane: %w", err)
 	}
-	t.cluster = strings.TrimSpace(string(out))
 	return nil
+}
+
+// script runs a script of the repository that prints where it put something.
+func (t *Testbed) script(ctx context.Context, path ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(append([]string{t.repo}, path...)...))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	return strings.TrimSpace(string(out)), err
 }
 
 func (t *Testbed) startDirectory(ctx context.Context) error {
@@ -258,9 +270,10 @@ func (t *Testbed) startCluster(ctx context.Context) error {
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("removing the old ready file of the cluster: %w", err)
 	}
-	p, err := t.start("kubecluster", filepath.Join(t.cluster, "kubecluster"), "up", "--dir", dir,
-		"--image", OperatorImage+"="+t.Binary("operator"),
-		"--image", ConnectorImage+"="+t.Binary("connector"))
+	args := append([]string{"up", "--dir", dir,
+		"--image", OperatorImage + "=" + t.Binary("operator"),
+		"--image", ConnectorImage + "=" + t.Binary("connector")}, t.opts.ClusterArgs...)
+	p, err := t.start("kubecluster", filepath.Join(t.cluster, "kubecluster"), args...)
 	if err != nil {
 		return err
 	}
@@ -270,6 +283,25 @@ func (t *Testbed) startCluster(ctx context.Context) error {
 		_, err := os.Stat(ready)
 		return err == nil, nil
 	})
+}
+
+// StartTenant starts a further tenant beside the testbed's own.
+func (t *Testbed) StartTenant(ctx context.Context, name, tenantID string) (*Tenant, error) {
+	ready := filepath.Join(t.Dir, "run", name+".json")
+	args := []string{"serve", "--dir", filepath.Join(t.Dir, name), "--tenant-id", tenantID, "--listen", "127.0.0.1", "--ready-file", ready}
+	p, err := t.start(name, t.Binary("tenant"), args...)
+	if err != nil {
+		return nil, err
+	}
+	tenant := &Tenant{}
+	return tenant, p.untilReady(ctx, ready, tenant)
+}
+
+// StartOperator runs the operator as a process beside the cluster, with the
+// administrator's credentials. Tests that are about the operator's rights install it
+// with its chart instead.
+func (t *Testbed) StartOperator(args ...string) (*Process, error) {
+	return t.start("operator", t.Binary("operator"), append([]string{"--kubeconfig=" + t.Kubeconfig}, args...)...)
 }
 
 // RunningDirectory is a further directory beside the testbed's own.

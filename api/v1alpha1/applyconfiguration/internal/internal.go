@@ -26,6 +26,14 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.AnnotationValue
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.CertificateSpec
+  map:
+    fields:
+    - name: renewBeforeSeconds
+      type:
+        scalar: numeric
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.Cloud
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.ConfigMapKeyReference
@@ -64,6 +72,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ready
       type:
         scalar: boolean
+    - name: renewAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: revision
+      type:
+        scalar: string
     - name: serviceMessage
       type:
         scalar: string
@@ -109,7 +123,72 @@ var schemaYAML = typed.YAMLObject(`types:
         elementType:
           namedType: __untyped_deduced_
         elementRelationship: separable
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressMode
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPort
+  map:
+    fields:
+    - name: endPort
+      type:
+        scalar: numeric
+    - name: port
+      type:
+        scalar: numeric
+    - name: protocol
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressProtocol
+      default: TCP
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPorts
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressProtocol
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressSpec
+  map:
+    fields:
+    - name: cloudCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
+    - name: directoryCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
+    - name: directoryPorts
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPort
+          elementRelationship: atomic
+    - name: dnsCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
+    - name: mode
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressMode
+      default: NetworkPolicy
+    - name: performancePort
+      type:
+        scalar: boolean
+    - name: ports
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPorts
+      default: Documented
+    - name: proxyCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.HostSuffix
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.IdentitySpec
   map:
@@ -155,6 +234,27 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LDAPForest
           elementRelationship: atomic
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.LabelValue
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.MaintenanceWindow
+  map:
+    fields:
+    - name: days
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.Weekday
+          elementRelationship: associative
+    - name: durationMinutes
+      type:
+        scalar: numeric
+    - name: start
+      type:
+        scalar: string
+    - name: timeZone
+      type:
+        scalar: string
+      default: UTC
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.OS
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PassthroughConnector
@@ -178,6 +278,15 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PassthroughConnectorSpec
   map:
     fields:
+    - name: certificate
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.CertificateSpec
+    - name: egress
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressSpec
+      default:
+        mode: NetworkPolicy
+        ports: Documented
     - name: identity
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IdentitySpec
@@ -193,6 +302,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 2
+    - name: rollout
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutSpec
+      default:
+        maxUnavailable: 1
+        minReadySeconds: 20
+        mode: Active
+        onFailure: Halt
+        progressDeadlineSeconds: 900
     - name: service
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.ServiceSpec
@@ -208,6 +326,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PassthroughConnectorStatus
   map:
     fields:
+    - name: availableReplicas
+      type:
+        scalar: numeric
     - name: certificatesUntil
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -227,6 +348,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: currentRevision
+      type:
+        scalar: string
     - name: observedGeneration
       type:
         scalar: numeric
@@ -239,12 +363,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: selector
       type:
         scalar: string
+    - name: updateRevision
+      type:
+        scalar: string
     - name: updatedReplicas
       type:
         scalar: numeric
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.PodSpec
   map:
     fields:
+    - name: annotations
+      type:
+        map:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.AnnotationValue
     - name: image
       type:
         scalar: string
@@ -259,6 +391,11 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: labels
+      type:
+        map:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LabelValue
     - name: nodeSelector
       type:
         map:
@@ -287,6 +424,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: io.k8s.api.core.v1.Toleration
           elementRelationship: atomic
+    - name: topologySpreadConstraints
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.TopologySpreadConstraint
+          elementRelationship: associative
+          keys:
+          - topologyKey
+          - whenUnsatisfiable
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.RegistrationSpec
   map:
     fields:
@@ -305,6 +451,36 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: requests
       type:
         namedType: io.k8s.api.core.v1.ResourceList
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutFailurePolicy
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutMode
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutSpec
+  map:
+    fields:
+    - name: maintenanceWindow
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.MaintenanceWindow
+    - name: maxUnavailable
+      type:
+        scalar: numeric
+      default: 1
+    - name: minReadySeconds
+      type:
+        scalar: numeric
+      default: 20
+    - name: mode
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutMode
+      default: Active
+    - name: onFailure
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.RolloutFailurePolicy
+      default: Halt
+    - name: progressDeadlineSeconds
+      type:
+        scalar: numeric
+      default: 900
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.SecretKeyReference
   map:
     fields:
@@ -331,6 +507,20 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.Transport
       default: WebSocket
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.TopologySpreadConstraint
+  map:
+    fields:
+    - name: maxSkew
+      type:
+        scalar: numeric
+      default: 1
+    - name: topologyKey
+      type:
+        scalar: string
+    - name: whenUnsatisfiable
+      type:
+        namedType: io.k8s.api.core.v1.UnsatisfiableConstraintAction
+      default: ScheduleAnyway
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.Transport
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.UPNSuffix
@@ -354,6 +544,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 10
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.Weekday
+  scalar: string
 - name: io.k8s.api.core.v1.PullPolicy
   scalar: string
 - name: io.k8s.api.core.v1.ResourceList
@@ -381,6 +573,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
 - name: io.k8s.api.core.v1.TolerationOperator
+  scalar: string
+- name: io.k8s.api.core.v1.UnsatisfiableConstraintAction
   scalar: string
 - name: io.k8s.apimachinery.pkg.api.resource.Quantity
   scalar: untyped

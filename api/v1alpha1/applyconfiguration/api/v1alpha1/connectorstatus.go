@@ -40,6 +40,11 @@ type ConnectorStatusApplyConfiguration struct {
 	// serviceMessage is the service's text for the administrator about the
 	// connector, cut to one line.
 	ServiceMessage *string `json:"serviceMessage,omitempty"`
+	// renewAfter is when the certificate is due for renewal.
+	RenewAfter *v1.Time `json:"renewAfter,omitempty"`
+	// revision is the name of the ControllerRevision that the connector's
+	// Deployment was made from.
+	Revision *string `json:"revision,omitempty"`
 	// ready says whether the connector serves sign-ins.
 	Ready *bool `json:"ready,omitempty"`
 	// message says why the connector is not ready and what to do about it. It is
@@ -122,6 +127,22 @@ func (b *ConnectorStatusApplyConfiguration) WithLinks(value int32) *ConnectorSta
 // If called multiple times, the ServiceMessage field is set to the value of the last call.
 func (b *ConnectorStatusApplyConfiguration) WithServiceMessage(value string) *ConnectorStatusApplyConfiguration {
 	b.ServiceMessage = &value
+	return b
+}
+
+// WithRenewAfter sets the RenewAfter field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RenewAfter field is set to the value of the last call.
+func (b *ConnectorStatusApplyConfiguration) WithRenewAfter(value v1.Time) *ConnectorStatusApplyConfiguration {
+	b.RenewAfter = &value
+	return b
+}
+
+// WithRevision sets the Revision field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Revision field is set to the value of the last call.
+func (b *ConnectorStatusApplyConfiguration) WithRevision(value string) *ConnectorStatusApplyConfiguration {
+	b.Revision = &value
 	return b
 }
 

@@ -24,11 +24,17 @@ type PassthroughConnectorSpecApplyConfiguration struct {
 	// registration is how the operator proves that it may register connectors in
 	// the tenant. It is needed only while a connector without an identity exists.
 	Registration *RegistrationSpecApplyConfiguration `json:"registration,omitempty"`
+	// certificate is when the connectors' certificates are renewed.
+	Certificate *CertificateSpecApplyConfiguration `json:"certificate,omitempty"`
 	// identity is the domain identity that the connectors' processes have on the
 	// network. Leave it out if validation does not need one.
 	Identity *IdentitySpecApplyConfiguration `json:"identity,omitempty"`
 	// validation is how a connector checks a password.
 	Validation *ValidationSpecApplyConfiguration `json:"validation,omitempty"`
+	// egress is where the connectors may connect to.
+	Egress *EgressSpecApplyConfiguration `json:"egress,omitempty"`
+	// rollout is how a change reaches the connectors that run.
+	Rollout *RolloutSpecApplyConfiguration `json:"rollout,omitempty"`
 	// pod is how the pods of the connectors look.
 	Pod *PodSpecApplyConfiguration `json:"pod,omitempty"`
 }
@@ -71,6 +77,14 @@ func (b *PassthroughConnectorSpecApplyConfiguration) WithRegistration(value *Reg
 	return b
 }
 
+// WithCertificate sets the Certificate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Certificate field is set to the value of the last call.
+func (b *PassthroughConnectorSpecApplyConfiguration) WithCertificate(value *CertificateSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
+	b.Certificate = value
+	return b
+}
+
 // WithIdentity sets the Identity field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Identity field is set to the value of the last call.
@@ -84,6 +98,22 @@ func (b *PassthroughConnectorSpecApplyConfiguration) WithIdentity(value *Identit
 // If called multiple times, the Validation field is set to the value of the last call.
 func (b *PassthroughConnectorSpecApplyConfiguration) WithValidation(value *ValidationSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
 	b.Validation = value
+	return b
+}
+
+// WithEgress sets the Egress field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Egress field is set to the value of the last call.
+func (b *PassthroughConnectorSpecApplyConfiguration) WithEgress(value *EgressSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
+	b.Egress = value
+	return b
+}
+
+// WithRollout sets the Rollout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rollout field is set to the value of the last call.
+func (b *PassthroughConnectorSpecApplyConfiguration) WithRollout(value *RolloutSpecApplyConfiguration) *PassthroughConnectorSpecApplyConfiguration {
+	b.Rollout = value
 	return b
 }
 

@@ -23,8 +23,17 @@ type PassthroughConnectorStatusApplyConfiguration struct {
 	Replicas *int32 `json:"replicas,omitempty"`
 	// readyReplicas is how many connectors serve sign-ins.
 	ReadyReplicas *int32 `json:"readyReplicas,omitempty"`
+	// availableReplicas is how many connectors have served sign-ins for at least
+	// spec.rollout.minReadySeconds.
+	AvailableReplicas *int32 `json:"availableReplicas,omitempty"`
 	// updatedReplicas is how many connector pods run the current specification.
 	UpdatedReplicas *int32 `json:"updatedReplicas,omitempty"`
+	// currentRevision is the name of the last ControllerRevision that all
+	// connectors ran. A rollback returns to it.
+	CurrentRevision *string `json:"currentRevision,omitempty"`
+	// updateRevision is the name of the ControllerRevision that the specification
+	// makes.
+	UpdateRevision *string `json:"updateRevision,omitempty"`
 	// selector selects the pods of the connectors, in the form that the scale
 	// subresource wants.
 	Selector *string `json:"selector,omitempty"`
@@ -33,7 +42,7 @@ type PassthroughConnectorStatusApplyConfiguration struct {
 	CertificatesUntil *v1.Time `json:"certificatesUntil,omitempty"`
 	// connectors are the single connectors, in the order of their indexes.
 	Connectors []ConnectorStatusApplyConfiguration `json:"connectors,omitempty"`
-	// conditions are Ready and Registered.
+	// conditions are the conditions that this package documents, all of them.
 	Conditions []metav1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -67,11 +76,35 @@ func (b *PassthroughConnectorStatusApplyConfiguration) WithReadyReplicas(value i
 	return b
 }
 
+// WithAvailableReplicas sets the AvailableReplicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AvailableReplicas field is set to the value of the last call.
+func (b *PassthroughConnectorStatusApplyConfiguration) WithAvailableReplicas(value int32) *PassthroughConnectorStatusApplyConfiguration {
+	b.AvailableReplicas = &value
+	return b
+}
+
 // WithUpdatedReplicas sets the UpdatedReplicas field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the UpdatedReplicas field is set to the value of the last call.
 func (b *PassthroughConnectorStatusApplyConfiguration) WithUpdatedReplicas(value int32) *PassthroughConnectorStatusApplyConfiguration {
 	b.UpdatedReplicas = &value
+	return b
+}
+
+// WithCurrentRevision sets the CurrentRevision field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CurrentRevision field is set to the value of the last call.
+func (b *PassthroughConnectorStatusApplyConfiguration) WithCurrentRevision(value string) *PassthroughConnectorStatusApplyConfiguration {
+	b.CurrentRevision = &value
+	return b
+}
+
+// WithUpdateRevision sets the UpdateRevision field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UpdateRevision field is set to the value of the last call.
+func (b *PassthroughConnectorStatusApplyConfiguration) WithUpdateRevision(value string) *PassthroughConnectorStatusApplyConfiguration {
+	b.UpdateRevision = &value
 	return b
 }
 

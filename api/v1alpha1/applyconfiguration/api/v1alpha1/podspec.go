@@ -20,7 +20,8 @@ type PodSpecApplyConfiguration struct {
 	// os is the operating system of the nodes that the pods run on.
 	OS *apiv1alpha1.OS `json:"os,omitempty"`
 	// image is the image of the connector. Without it the operator's own setting
-	// is used, which is the image released together with the operator.
+	// is used, which is the image released together with the operator: connectors
+	// are then updated when the operator is, within rollout.maintenanceWindow.
 	Image *string `json:"image,omitempty"`
 	// imagePullPolicy says when the image is pulled. Without it Kubernetes decides
 	// by the image's tag.
@@ -39,6 +40,14 @@ type PodSpecApplyConfiguration struct {
 	// tolerations are the taints of nodes that the pods tolerate. Windows nodes
 	// usually carry one; it differs from platform to platform.
 	Tolerations []v1.Toleration `json:"tolerations,omitempty"`
+	// topologySpreadConstraints say how the pods are spread over nodes and zones.
+	// The operator adds the selector of the pods. Without them the pods go to
+	// different nodes where that is possible.
+	TopologySpreadConstraints []TopologySpreadConstraintApplyConfiguration `json:"topologySpreadConstraints,omitempty"`
+	// labels are further labels of the pods. Those of the operator cannot be set.
+	Labels map[string]apiv1alpha1.LabelValue `json:"labels,omitempty"`
+	// annotations are further annotations of the pods.
+	Annotations map[string]apiv1alpha1.AnnotationValue `json:"annotations,omitempty"`
 	// runtimeClassName is the RuntimeClass of the pods.
 	RuntimeClassName *string `json:"runtimeClassName,omitempty"`
 	// priorityClassName is the PriorityClass of the pods. Users cannot sign in
@@ -120,6 +129,47 @@ func (b *PodSpecApplyConfiguration) WithNodeSelector(entries map[string]string) 
 func (b *PodSpecApplyConfiguration) WithTolerations(values ...v1.Toleration) *PodSpecApplyConfiguration {
 	for i := range values {
 		b.Tolerations = append(b.Tolerations, values[i])
+	}
+	return b
+}
+
+// WithTopologySpreadConstraints adds the given value to the TopologySpreadConstraints field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the TopologySpreadConstraints field.
+func (b *PodSpecApplyConfiguration) WithTopologySpreadConstraints(values ...*TopologySpreadConstraintApplyConfiguration) *PodSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithTopologySpreadConstraints")
+		}
+		b.TopologySpreadConstraints = append(b.TopologySpreadConstraints, *values[i])
+	}
+	return b
+}
+
+// WithLabels puts the entries into the Labels field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, the entries provided by each call will be put on the Labels field,
+// overwriting an existing map entries in Labels field with the same key.
+func (b *PodSpecApplyConfiguration) WithLabels(entries map[string]apiv1alpha1.LabelValue) *PodSpecApplyConfiguration {
+	if b.Labels == nil && len(entries) > 0 {
+		b.Labels = make(map[string]apiv1alpha1.LabelValue, len(entries))
+	}
+	for k, v := range entries {
+		b.Labels[k] = v
+	}
+	return b
+}
+
+// WithAnnotations puts the entries into the Annotations field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, the entries provided by each call will be put on the Annotations field,
+// overwriting an existing map entries in Annotations field with the same key.
+func (b *PodSpecApplyConfiguration) WithAnnotations(entries map[string]apiv1alpha1.AnnotationValue) *PodSpecApplyConfiguration {
+	if b.Annotations == nil && len(entries) > 0 {
+		b.Annotations = make(map[string]apiv1alpha1.AnnotationValue, len(entries))
+	}
+	for k, v := range entries {
+		b.Annotations[k] = v
 	}
 	return b
 }

@@ -1,0 +1,145 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// EgressMode is who limits where the connectors may connect to.
+//
+// +kubebuilder:validation:Enum=NetworkPolicy;None
+type EgressMode string
+
+// The modes.
+const (
+	// EgressNetworkPolicy has the operator apply a NetworkPolicy.
+	EgressNetworkPolicy EgressMode = "NetworkPolicy"
+	// EgressNone leaves it to others.
+	EgressNone EgressMode = "None"
+)
+
+// EgressPorts says which ports of the service are opened.
+//
+// +kubebuilder:validation:Enum=Documented;HTTPSOnly
+type EgressPorts string
+
+// The profiles of ports.
+const (
+	// EgressPortsDocumented opens every port that the service's documentation
+	// lists.
+	EgressPortsDocumented EgressPorts = "Documented"
+	// EgressPortsHTTPSOnly opens 443, and 80 for revocation lists.
+	EgressPortsHTTPSOnly EgressPorts = "HTTPSOnly"
+)
+
+// EgressSpec is where the connectors may connect to. The operator applies it; it
+// cannot see whether the cluster's network enforces it.
+//
+// +kubebuilder:validation:XValidation:rule="self.mode != 'None' || (!has(self.performancePort) && !has(self.cloudCIDRs) && !has(self.proxyCIDRs) && !has(self.directoryCIDRs) && !has(self.directoryPorts) && !has(self.dnsCIDRs))",message="in mode None nothing else but ports may be set, because it would have no effect: remove the other fields or set mode to NetworkPolicy",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(self.performancePort) || !self.performancePort || self.ports == 'Documented'",message="performancePort may be true only when ports is Documented: remove it or change ports",fieldPath=".performancePort",reason=FieldValueInvalid
+type EgressSpec struct {
+	// mode is NetworkPolicy, which applies one NetworkPolicy to the connectors'
+	// pods, or None.
+	//
+	// +optional
+	// +kubebuilder:default=NetworkPolicy
+	Mode EgressMode `json:"mode,omitempty"`
+
+	// ports is Documented, which opens every port that the service's documentation
+	// lists, or HTTPSOnly, which opens 443, and 80 for revocation lists: what
+	// today's service needs.
+	//
+	// +optional
+	// +kubebuilder:default=Documented
+	Ports EgressPorts `json:"ports,omitempty"`
+
+	// performancePort also opens port 9350, which the service's documentation calls
+	// optional.
+	//
+	// +optional
+	PerformancePort *bool `json:"performancePort,omitempty"`
+
+	// cloudCIDRs are the IPv4 addresses of the cloud. Without them the ports of the
+	// service are open to any address.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=200
+	CloudCIDRs []IPv4CIDR `json:"cloudCIDRs,omitempty"`
+
+	// proxyCIDRs are the IPv4 addresses of the proxy that service.proxyURL names.
+	// Without them the proxy's port is open to the address in the URL, or to any
+	// address if the URL holds a name.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	ProxyCIDRs []IPv4CIDR `json:"proxyCIDRs,omitempty"`
+
+	// directoryCIDRs are the IPv4 addresses of the domain controllers. Without them
+	// the ports of the directory are open to the addresses in the servers' URLs, or
+	// to any address if one of these holds a name.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	DirectoryCIDRs []IPv4CIDR `json:"directoryCIDRs,omitempty"`
+
+	// directoryPorts are the ports of the domain controllers. The default is what
+	// the validation method needs; for LDAP these are the ports in the servers'
+	// URLs.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	DirectoryPorts []EgressPort `json:"directoryPorts,omitempty"`
+
+	// dnsCIDRs are IPv4 addresses of name servers beside the cluster's own, which
+	// are pods labelled k8s-app: kube-dns or node-local-dns, and 169.254.20.10.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	DNSCIDRs []IPv4CIDR `json:"dnsCIDRs,omitempty"`
+}
+
+// EgressPort is a port or a range of ports.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.endPort) || self.endPort >= self.port",message="endPort must not be less than port: write the last port of the range",fieldPath=".endPort",reason=FieldValueInvalid
+type EgressPort struct {
+	// protocol is TCP or UDP.
+	//
+	// +optional
+	// +kubebuilder:default=TCP
+	Protocol EgressProtocol `json:"protocol,omitempty"`
+
+	// port is the port, or the first of a range.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port,omitempty"`
+
+	// endPort is the last port of a range.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	EndPort int32 `json:"endPort,omitempty"`
+}
+
+// EgressProtocol is a transport protocol.
+//
+// +kubebuilder:validation:Enum=TCP;UDP
+type EgressProtocol string
+
+// IPv4CIDR is a block of IPv4 addresses. Network policies on Windows know no
+// others.
+//
+// +kubebuilder:validation:MinLength=9
+// +kubebuilder:validation:MaxLength=18
+// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self).ip().family() == 4 && cidr(self) == cidr(self).masked()",message="must be a block of IPv4 addresses whose host bits are zero, such as 203.0.113.0/24 or 203.0.113.7/32",reason=FieldValueInvalid
+type IPv4CIDR string

@@ -1,0 +1,83 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/desired"
+)
+
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
+
+var networkPolicyKind = networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy")
+
+// egressPlan is the part of a plan that is about egress.
+type egressPlan struct {
+	// problem says why the policy cannot be rendered or is not ours to write.
+	problem error
+	// unlimited names what is open to any address.
+	unlimited []string
+}
+
+func (r *Reconciler) observeEgress(ctx context.Context, o *observation) (err error) {
+	o.networkPolicy, err = getOrNil(ctx, r.client, o.connector.Namespace, desired.EgressName(o.connector), &networkingv1.NetworkPolicy{})
+	return err
+}
+
+// planEgress plans the NetworkPolicy. It comes before the Deployments, so that
+// no pod starts without it. What cannot be rendered leaves in place what is
+// there.
+func planEgress(p *plan, o observation, _ string) {
+	if o.connector.Spec.Egress.Mode == v1alpha1.EgressNone {
+		if policy := o.networkPolicy; policy != nil && metav1.IsControlledBy(policy, o.connector) && policy.DeletionTimestamp == nil {
+			p.remove = append(p.remove, policy)
+		}
+		return
+	}
+	openings, err := desired.Openings(o.connector)
+	if err != nil {
+		p.egress.problem = &blockedError{reason: v1alpha1.ReasonEgressNotRenderable, message: err.Error()}
+		return
+	}
+	for _, opening := range openings {
+		if opening.Unlimited() {
+			p.egress.unlimited = append(p.egress.unlimited, opening.What)
+		}
+	}
+	before := len(p.ownerProblems)
+	p.ensure(o, networkPolicyKind, desired.EgressName(o.connector), orNil(o.networkPolicy), desired.EgressPolicy(o.connector, openings))
+	if len(p.ownerProblems) > before {
+		p.egress.problem = p.ownerProblems[before]
+	}
+}
+
+// egressCondition says whether what spec.egress asks for is applied.
+func egressCondition(o observation, p plan, done outcome) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionEgressApplied, Status: metav1.ConditionFalse}
+	problem := p.egress.problem
+	if problem == nil {
+		problem = done.egressProblem
+	}
+	switch {
+	case problem != nil:
+		c.Reason, c.Message = describe(problem, v1alpha1.ReasonEgressNotApplied)
+	case o.connector.Spec.Egress.Mode == v1alpha1.EgressNone:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonEgressNotManaged
+		c.Message = "spec.egress.mode is None: the operator applies no policy"
+	default:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonEgressApplied
+		c.Message = "NetworkPolicy " + desired.EgressName(o.connector) + " is applied"
+		if len(p.egress.unlimited) > 0 {
+			c.Message += "; the ports of " + strings.Join(p.egress.unlimited, " and of ") + " are open to any address: spec.egress can name addresses"
+		}
+		c.Message += "; whether the cluster's network enforces it cannot be seen from here"
+	}
+	return c
+}

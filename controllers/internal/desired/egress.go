@@ -1,0 +1,287 @@
+// Copyright The Passthrough Connector Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+	networkingv1ac "k8s.io/client-go/applyconfigurations/networking/v1"
+
+	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+	"github.com/passthrough-dev/connector-operator/connector/config"
+)
+
+// MaxCloudPeers is how many blocks of addresses of the cloud a policy holds at
+// most. On Windows each becomes a rule of the virtual switch.
+const MaxCloudPeers = 200
+
+// maxDirectoryPeers is the same for domain controllers that are taken from the
+// URLs of servers.
+const maxDirectoryPeers = 32
+
+// nodeLocalDNS is the well-known address of the name server that caches on each
+// node. It is no pod's address, so no selector finds it.
+const nodeLocalDNS = "169.254.20.10/32"
+
+// anywhere is every IPv4 address.
+var anywhere = []string{"0.0.0.0/0"}
+
+// EgressName is the name of the NetworkPolicy of the connectors' pods.
+func EgressName(pc *v1alpha1.PassthroughConnector) string { return pc.Name + "-connectors" }
+
+// Opening is one rule of a policy: ports towards blocks of addresses.
+type Opening struct {
+	// What is the name of the rule in messages: the cloud, the proxy, the directory.
+	What string
+	// CIDRs are sorted; one of 0.0.0.0/0 alone means that addresses are not limited.
+	CIDRs []string
+	Ports []EgressPort
+}
+
+// Unlimited reports whether the rule is open to any address.
+func (o Opening) Unlimited() bool { return slices.Equal(o.CIDRs, anywhere) }
+
+// EgressPort is a range of ports of one protocol.
+type EgressPort struct {
+	Protocol    corev1.Protocol
+	First, Last int32
+}
+
+// Openings are what the connectors may reach beside name servers. The error says
+// what in the specification cannot be written as a policy.
+func Openings(pc *v1alpha1.PassthroughConnector) ([]Opening, error) {
+	service, err := serviceOpening(pc)
+	if err != nil {
+		return nil, err
+	}
+	directory, err := directoryOpening(pc)
+	if err != nil {
+		return nil, err
+	}
+	return []Opening{service, directory}, nil
+}
+
+// serviceOpening opens the way to the cloud: through the proxy alone if there is
+// one.
+func serviceOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
+	if pc.Spec.Service.ProxyURL != "" {
+		return proxyOpening(pc)
+	}
+	o := Opening{What: "the cloud", CIDRs: orAnywhere(pc.Spec.Egress.CloudCIDRs)}
+	for _, d := range config.Destinations(config.PortProfile(pc.Spec.Egress.Ports)) {
+		if !d.IsNeededBy(config.PartyConnector) || d.Of(config.PeerDNS, config.PeerDirectory) {
+			continue
+		}
+		asked := d.Purpose == config.PurposePerformance && pc.Spec.Egress.PerformancePort != nil && *pc.Spec.Egress.PerformancePort
+		if d.Occasion == config.Always || asked {
+			o.add(d)
+		}
+	}
+	endpoints, err := Endpoints(pc)
+	if err != nil {
+		return Opening{}, err
+	}
+	// A custom cloud may be on other ports.
+	if _, port, err := hostPort(endpoints.BootstrapURL, config.PortHTTPS); err == nil {
+		o.Ports = append(o.Ports, EgressPort{corev1.ProtocolTCP, port, port})
+	}
+	o.Ports = tidy(o.Ports)
+	return o, nil
+}
+
+func proxyOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
+	host, port, err := hostPort(pc.Spec.Service.ProxyURL, 0)
+	if err != nil {
+		return Opening{}, fmt.Errorf("spec.service.proxyURL: %w", err)
+	}
+	o := Opening{What: "the proxy", Ports: []EgressPort{{corev1.ProtocolTCP, port, port}}}
+	o.CIDRs, err = blocks(pc.Spec.Egress.ProxyCIDRs, []string{host})
+	if err != nil {
+		return Opening{}, fmt.Errorf("spec.service.proxyURL: %w", err)
+	}
+	return o, nil
+}
+
+// directoryOpening opens the way to the domain controllers.
+func directoryOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
+	o := Opening{What: "the directory"}
+	var hosts []string
+	switch {
+	case pc.Spec.Validation.Method != v1alpha1.ValidationLDAP:
+		for _, d := range config.Destinations(config.PortProfile(pc.Spec.Egress.Ports)) {
+			if d.Of(config.PeerDirectory) && d.Occasion == config.Always {
+				o.add(d)
+			}
+		}
+	case pc.Spec.Validation.LDAP != nil:
+		for i, forest := range pc.Spec.Validation.LDAP.Forests {
+			for _, server := range forest.Servers {
+				host, port, err := hostPort(string(server), config.PortLDAPS)
+				if err != nil {
+					return Opening{}, fmt.Errorf("spec.validation.ldap.forests[%d].servers: %w", i, err)
+				}
+				hosts = append(hosts, host)
+				o.Ports = append(o.Ports, EgressPort{corev1.ProtocolTCP, port, port})
+			}
+		}
+	}
+	if asked := pc.Spec.Egress.DirectoryPorts; len(asked) > 0 {
+		o.Ports = nil
+		for _, p := range asked {
+			o.Ports = append(o.Ports, EgressPort{corev1.Protocol(p.Protocol), p.Port, max(p.Port, p.EndPort)})
+		}
+	}
+	var err error
+	if o.CIDRs, err = blocks(pc.Spec.Egress.DirectoryCIDRs, hosts); err != nil {
+		return Opening{}, fmt.Errorf("spec.validation.ldap: %w", err)
+	}
+	if len(pc.Spec.Egress.DirectoryCIDRs) == 0 && len(o.CIDRs) > maxDirectoryPeers {
+		o.CIDRs = anywhere
+	}
+	o.Ports = tidy(o.Ports)
+	return o, nil
+}
+
+// EgressPolicy is the NetworkPolicy of the connectors' pods, written so that the
+// weakest engine that runs on Windows understands it: numeric ports, IPv4 blocks
+// without exceptions, no expressions. It limits what pods connect to and leaves
+// alone who connects to them.
+func EgressPolicy(pc *v1alpha1.PassthroughConnector, openings []Opening) *networkingv1ac.NetworkPolicyApplyConfiguration {
+	spec := networkingv1ac.NetworkPolicySpec().
+		WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(pc))).
+		WithPolicyTypes(networkingv1.PolicyTypeEgress).
+		WithEgress(nameServers(pc))
+	for _, o := range openings {
+		rule := networkingv1ac.NetworkPolicyEgressRule()
+		for _, cidr := range o.CIDRs {
+			rule.WithTo(networkingv1ac.NetworkPolicyPeer().WithIPBlock(networkingv1ac.IPBlock().WithCIDR(cidr)))
+		}
+		for _, port := range o.Ports {
+			rule.WithPorts(policyPort(port))
+		}
+		spec.WithEgress(rule)
+	}
+	p := networkingv1ac.NetworkPolicy(EgressName(pc), pc.Namespace).
+		WithLabels(shared(pc)).
+		WithOwnerReferences(owner(pc)).
+		WithSpec(spec)
+	return p.WithAnnotations(hashed(p))
+}
+
+// nameServers opens port 53 by both protocols: answers that do not fit a
+// datagram, such as the list of domain controllers, come by TCP.
+func nameServers(pc *v1alpha1.PassthroughConnector) *networkingv1ac.NetworkPolicyEgressRuleApplyConfiguration {
+	rule := networkingv1ac.NetworkPolicyEgressRule().WithPorts(
+		policyPort(EgressPort{corev1.ProtocolUDP, config.PortDNS, config.PortDNS}),
+		policyPort(EgressPort{corev1.ProtocolTCP, config.PortDNS, config.PortDNS}))
+	for _, app := range []string{"kube-dns", "node-local-dns"} {
+		rule.WithTo(networkingv1ac.NetworkPolicyPeer().
+			WithNamespaceSelector(metav1ac.LabelSelector()).
+			WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(map[string]string{"k8s-app": app})))
+	}
+	for _, cidr := range append([]string{nodeLocalDNS}, sorted(texts(pc.Spec.Egress.DNSCIDRs))...) {
+		rule.WithTo(networkingv1ac.NetworkPolicyPeer().WithIPBlock(networkingv1ac.IPBlock().WithCIDR(cidr)))
+	}
+	return rule
+}
+
+func policyPort(p EgressPort) *networkingv1ac.NetworkPolicyPortApplyConfiguration {
+	port := networkingv1ac.NetworkPolicyPort().WithProtocol(p.Protocol).WithPort(intstr.FromInt32(p.First))
+	if p.Last > p.First {
+		port.WithEndPort(p.Last)
+	}
+	return port
+}
+
+func (o *Opening) add(d config.Destination) {
+	for _, protocol := range d.Protocols {
+		o.Ports = append(o.Ports, EgressPort{corev1.Protocol(protocol), int32(d.Ports.First), int32(d.Ports.Last)})
+	}
+}
+
+// tidy sorts ports and leaves out those that an earlier range holds already.
+func tidy(ports []EgressPort) []EgressPort {
+	slices.SortFunc(ports, func(a, b EgressPort) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.First, b.First), cmp.Compare(b.Last, a.Last))
+	})
+	var out []EgressPort
+	for _, p := range ports {
+		if n := len(out); n > 0 && out[n-1].Protocol == p.Protocol && p.Last <= out[n-1].Last {
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// hostPort takes a URL apart. standard is the port of one that names none; 0
+// refuses it.
+func hostPort(raw string, standard int32) (host string, port int32, err error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" {
+		return "", 0, fmt.Errorf("%.128q is not a URL of a host", raw)
+	}
+	if u.Port() == "" && standard > 0 {
+		return u.Hostname(), standard, nil
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil || n == 0 {
+		return "", 0, fmt.Errorf("%.128q has no port from 1 to 65535", raw)
+	}
+	return u.Hostname(), int32(n), nil
+}
+
+// blocks are the CIDRs that were asked for; else the addresses of hosts; else,
+// if one of the hosts is a name, every address. The sort keeps a policy from
+// being rewritten when a list is written in another order.
+func blocks(asked []v1alpha1.IPv4CIDR, hosts []string) ([]string, error) {
+	if len(asked) > 0 || len(hosts) == 0 {
+		return orAnywhere(asked), nil
+	}
+	var cidrs []string
+	named := false
+	for _, host := range hosts {
+		address, err := netip.ParseAddr(host)
+		switch {
+		case err != nil:
+			named = true
+		case !address.Is4():
+			return nil, fmt.Errorf("%s is an IPv6 address, which network policies on Windows cannot hold: use an IPv4 address or a name, or set spec.egress.mode to None", host)
+		default:
+			cidrs = append(cidrs, address.String()+"/32")
+		}
+	}
+	if named {
+		return anywhere, nil
+	}
+	return sorted(cidrs), nil
+}
+
+func orAnywhere(asked []v1alpha1.IPv4CIDR) []string {
+	if len(asked) == 0 {
+		return anywhere
+	}
+	return sorted(texts(asked))
+}
+
+func sorted(cidrs []string) []string {
+	slices.SortFunc(cidrs, func(a, b string) int {
+		x, errX := netip.ParsePrefix(a)
+		y, errY := netip.ParsePrefix(b)
+		if errX != nil || errY != nil {
+			return cmp.Compare(a, b)
+		}
+		return cmp.Or(x.Addr().Compare(y.Addr()), cmp.Compare(x.Bits(), y.Bits()))
+	})
+	return slices.Compact(cidrs)
+}
