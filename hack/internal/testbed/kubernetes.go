@@ -85,7 +85,8 @@ func (t *Testbed) InstallOperator(ctx context.Context, args ...string) error {
 	if _, err := t.Kubectl(ctx, nil, "apply", "--server-side", "-f", namespaceFile); err != nil {
 		return err
 	}
-	install := []string{"upgrade", "--install", Release, ChartFolder, "--namespace", OperatorNamespace, "--wait", "--timeout", "3m"}
+	// Without --reset-values an upgrade without values keeps those of the release.
+	install := []string{"upgrade", "--install", "--reset-values", Release, ChartFolder, "--namespace", OperatorNamespace, "--wait", "--timeout", "3m"}
 	_, err := t.Helm(ctx, append(install, args...)...)
 	return err
 }

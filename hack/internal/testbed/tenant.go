@@ -105,6 +105,13 @@ func (t *Tenant) Stats(ctx context.Context) (Stats, error) {
 	return out, t.call(ctx, http.MethodGet, "/api/stats", nil, &out)
 }
 
+// CertificateLifetime sets how long certificates live that are issued from now on;
+// 0 returns to what the tenant was started with.
+func (t *Tenant) CertificateLifetime(ctx context.Context, lifetime time.Duration) error {
+	var out struct{}
+	return t.call(ctx, http.MethodPost, "/api/certificates", map[string]int64{"lifetimeSeconds": int64(lifetime / time.Second)}, &out)
+}
+
 // CA returns the tenant's CA certificates, PEM encoded.
 func (t *Tenant) CA() (string, error) {
 	data, err := os.ReadFile(t.CAFile)

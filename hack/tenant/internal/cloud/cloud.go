@@ -232,7 +232,7 @@ func (t *Tenant) listen(s *state) error {
 		Tally: t.tally, Log: t.opts.Log.WithName("proxy"),
 	}
 	site := &web.Site{
-		SignIns: t.signIns, Agents: t.registry, Listeners: t.relay, Tokens: t.tokens, Bootstraps: t.bootstrapping, Keys: t.keys,
+		SignIns: t.signIns, Agents: t.registry, Listeners: t.relay, Tokens: t.tokens, Bootstraps: t.bootstrapping, Keys: t.keys, Certificates: t.registration,
 		Tally: t.tally, Log: t.opts.Log.WithName("web"),
 	}
 	t.serve("web", pages, site.Handler())

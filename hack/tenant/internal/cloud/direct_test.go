@@ -108,3 +108,39 @@ func TestBootstrapsAreAnsweredAsDirected(t *testing.T) {
 		}
 	}
 }
+
+func TestCertificatesLiveAsLongAsDirected(t *testing.T) {
+	tenant := start(t, cloud.Options{CertificateLifetime: 40 * 24 * time.Hour})
+	ready := tenant.Ready()
+	lifetime := func(directions string) (status int, seconds int64) {
+		t.Helper()
+		var answer struct{ LifetimeSeconds int64 }
+		status = api(t, ready, http.MethodPost, "/api/certificates", directions, &answer)
+		return status, answer.LifetimeSeconds
+	}
+	lives := func(name string, want time.Duration) {
+		t.Helper()
+		now := time.Now()
+		c := register(t, ready, name)
+		if got := c.identity.NotAfter.Sub(now); got < want-time.Second || got > want+time.Minute {
+			t.Errorf("the certificate ends in %s, want %s", got, want)
+		}
+		// Half of a certificate's lifetime must lie ahead when it is issued.
+		if got := now.Sub(c.identity.NotBefore); got > want/8 && got > 10*time.Second {
+			t.Errorf("the certificate began %s ago", got)
+		}
+	}
+	if status, seconds := lifetime(`{"lifetimeSeconds":120}`); status != http.StatusOK || seconds != 120 {
+		t.Errorf("status %d, %d seconds", status, seconds)
+	}
+	lives("server1", 2*time.Minute)
+	for _, bad := range []string{`{"lifetimeSeconds":-1}`, `{"lifetimeSeconds":99999999999999}`, `{"lifetime":1}`, `{`} {
+		if status, _ := lifetime(bad); status != http.StatusBadRequest {
+			t.Errorf("%s: status %d, want 400", bad, status)
+		}
+	}
+	if status, seconds := lifetime(`{}`); status != http.StatusOK || seconds != 40*24*3600 {
+		t.Errorf("status %d, %d seconds", status, seconds)
+	}
+	lives("server2", 40*24*time.Hour)
+}

@@ -16,6 +16,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -54,13 +55,37 @@ type Admitter interface {
 // Service serves registration and renewal.
 type Service struct {
 	Tenant   guid.GUID
-	Lifetime time.Duration // of certificates
+	Lifetime time.Duration // of certificates, unless DirectLifetime says otherwise
 	Tokens   Tokens
 	Issuer   Issuer
 	Agents   Agents
 	Admitter Admitter
 	Tally    *tally.Tally
 	Log      logr.Logger
+
+	directed atomic.Int64 // a lifetime in nanoseconds; 0: Lifetime
+}
+
+// MaxLifetime bounds DirectLifetime: two years.
+const MaxLifetime = 2 * 365 * 24 * time.Hour
+
+// DirectLifetime sets the lifetime of certificates that are issued from now on, so
+// that renewals of years can be tried in minutes; 0 returns to Lifetime. The error
+// says what is wrong with it; then nothing changes.
+func (s *Service) DirectLifetime(lifetime time.Duration) error {
+	if lifetime < 0 || lifetime > MaxLifetime {
+		return fmt.Errorf("a certificate's lifetime is from 1 to %d seconds, or 0 for the usual one", MaxLifetime/time.Second)
+	}
+	s.directed.Store(int64(lifetime))
+	return nil
+}
+
+// CurrentLifetime is that of certificates that are issued now.
+func (s *Service) CurrentLifetime() time.Duration {
+	if lifetime := time.Duration(s.directed.Load()); lifetime > 0 {
+		return lifetime
+	}
+	return s.Lifetime
 }
 
 // Register serves POST /register/RegisterConnector.
@@ -104,7 +129,7 @@ func (s *Service) register(request trust.RegistrationRequest) (registry.Agent, e
 	if err := s.Agents.Room(now); err != nil {
 		return registry.Agent{}, err
 	}
-	der, err := s.Issuer.IssueConnector(key, s.Tenant, guid.New(), s.Lifetime)
+	der, err := s.Issuer.IssueConnector(key, s.Tenant, guid.New(), s.CurrentLifetime())
 	if err != nil {
 		return registry.Agent{}, s.internal("Cannot issue a certificate", err)
 	}
@@ -156,7 +181,7 @@ func (s *Service) renew(agent registry.Agent, request trust.RenewalRequest) ([]b
 	if err != nil {
 		return nil, s.internal("An agent has a damaged id", err)
 	}
-	der, err := s.Issuer.IssueConnector(key, s.Tenant, id, s.Lifetime)
+	der, err := s.Issuer.IssueConnector(key, s.Tenant, id, s.CurrentLifetime())
 	if err != nil {
 		return nil, s.internal("Cannot issue a certificate", err)
 	}

@@ -67,11 +67,12 @@ type Site struct {
 	Agents    Agents
 	Listeners Listeners
 	Tokens    Tokens
-	// Bootstraps and Keys can be made to behave in other ways.
-	Bootstraps Bootstraps
-	Keys       Keys
-	Tally      *tally.Tally
-	Log        logr.Logger
+	// Bootstraps, Keys and Certificates can be made to behave in other ways.
+	Bootstraps   Bootstraps
+	Keys         Keys
+	Certificates Certificates
+	Tally        *tally.Tally
+	Log          logr.Logger
 }
 
 // Agent is an entry of GET /api/agents.
@@ -102,6 +103,7 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("GET /api/bootstrap", func(w http.ResponseWriter, _ *http.Request) { s.json(w, http.StatusOK, s.Bootstraps.Directions()) })
 	mux.HandleFunc("POST /api/bootstrap", s.bootstrapAPI)
 	mux.HandleFunc("POST /api/rotate-keys", s.rotateAPI)
+	mux.HandleFunc("POST /api/certificates", s.certificatesAPI)
 	mux.HandleFunc("GET /api/stats", func(w http.ResponseWriter, _ *http.Request) { s.json(w, http.StatusOK, s.Tally.Snapshot()) })
 	return headers(loopbackOnly(http.NewCrossOriginProtection().Handler(mux)))
 }
