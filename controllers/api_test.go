@@ -4,8 +4,11 @@
 package controllers
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,7 +99,7 @@ func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 	type changes = []func(*testing.T, map[string]any)
 	const forest = "spec/validation/ldap/forests/0/"
 	const custom = "spec/service/custom/"
-	for name, tc := range map[string]struct {
+	rows := map[string]struct {
 		changes changes
 		want    string // part of the message
 	}{
@@ -195,8 +198,17 @@ func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 		"a label that is the operator's":   {changes{set("spec/pod/labels", "{identity.passthrough.dev/index: '7'}")}, "labels must not hold labels that the operator sets"},
 		"a well-known label we set":        {changes{set("spec/pod/labels", "{app.kubernetes.io/name: x}")}, "labels must not hold labels that the operator sets"},
 		"a label with a space":             {changes{set("spec/pod/labels", "{team: sign in}")}, "the value of a label must hold only"},
+		"a label without a key":            {changes{set("spec/pod/labels", "{'': x}")}, "the key of a label must be"},
+		"a label with a space in its key":  {changes{set("spec/pod/labels", "{'a team': x}")}, "the key of a label must be"},
+		"a node of a label that is none":   {changes{set("spec/pod/nodeSelector", "{'a rack': x}")}, "the key of a label must be"},
+		"a node of a value that is none":   {changes{set("spec/pod/nodeSelector", "{rack: a b}")}, "the value of a label must hold only"},
+		"an annotation without a key":      {changes{set("spec/pod/annotations", "{'a note': x}")}, "the key of an annotation must be"},
+		"certificates that say nothing":    {changes{set("spec/certificate", "{}")}, "at least 1 properties"},
+		"a renewal within the last hour":   {changes{set("spec/certificate/renewBeforeSeconds", "3599")}, "greater than or equal to 3600"},
+		"a renewal before half of a life":  {changes{set("spec/certificate/renewBeforeSeconds", "12960001")}, "less than or equal to 12960000"},
 		"an annotation of the operator":    {changes{set("spec/pod/annotations", "{identity.passthrough.dev/config-hash: x}")}, "annotations must not hold those of identity.passthrough.dev"},
-	} {
+	}
+	for name, tc := range rows {
 		t.Run(name, func(t *testing.T) {
 			err := plane.client.Create(t.Context(), object(t, namespace, tc.changes...), client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
 			if err == nil {
@@ -207,6 +219,56 @@ func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 			}
 		})
 	}
+	for path, message := range rulesOfTheAPI(t) {
+		said := func(part string) bool { return strings.Contains(message, part) }
+		if !slices.ContainsFunc(slices.Collect(maps.Values(rows)), func(row struct {
+			changes changes
+			want    string
+		}) bool {
+			return said(row.want)
+		}) && !said(tenantIsFixed) {
+			t.Errorf("%s: no row above tries the rule %q", path, message)
+		}
+	}
+}
+
+// tenantIsFixed is what the one rule for changes says.
+const tenantIsFixed = "tenantID cannot be changed"
+
+// rulesOfTheAPI are the messages of the validation rules in the CRD's schema, by
+// where they stand.
+func rulesOfTheAPI(t *testing.T) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "config", "crd", "bases", "identity.passthrough.dev_passthroughconnectors.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd any
+	if err := yaml.Unmarshal(data, &crd); err != nil {
+		t.Fatal(err)
+	}
+	messages := map[string]string{}
+	var walk func(path string, node any)
+	walk = func(path string, node any) {
+		switch n := node.(type) {
+		case map[string]any:
+			if message, ok := n["message"].(string); ok && n["rule"] != nil {
+				messages[path] = message
+			}
+			for name, below := range n {
+				walk(path+"/"+name, below)
+			}
+		case []any:
+			for i, below := range n {
+				walk(fmt.Sprintf("%s/%d", path, i), below)
+			}
+		}
+	}
+	walk("", crd)
+	if len(messages) < 20 {
+		t.Fatalf("the schema has %d rules, or they stand elsewhere", len(messages))
+	}
+	return messages
 }
 
 func TestAPIAcceptsWhatIsRight(t *testing.T) {
@@ -228,6 +290,8 @@ func TestAPIAcceptsWhatIsRight(t *testing.T) {
 		"egress with every address named": {set("spec/egress", "{ports: Documented, performancePort: true, cloudCIDRs: [20.0.0.0/8], directoryCIDRs: [10.0.0.10/32], directoryPorts: [{port: 636}, {protocol: UDP, port: 88}, {port: 49152, endPort: 65535}], dnsCIDRs: [10.0.0.10/32]}")},
 		"a proxy by name and addresses":   {set("spec/service/proxyURL", "http://proxy.test:3128"), set("spec/egress/proxyCIDRs", "[10.1.0.0/16]")},
 		"an LDAP server by address":       {set("spec/validation/ldap/forests/0/servers", `["ldaps://127.0.0.1:40636"]`)},
+		"labels with and without prefix":  {set("spec/pod/labels", "{team: x, example.com/team: x}"), set("spec/pod/annotations", "{note: 'a b', example.com/note: x}"), set("spec/pod/nodeSelector", "{rack: r1, example.com/rack: ''}")},
+		"certificates renewed early":      {set("spec/certificate/renewBeforeSeconds", "3600")},
 		"a service on a port of its own":  {set("spec/service/custom/registrationURL", "https://127.0.0.1:9090")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +342,7 @@ func TestTenantCannotBeChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	set("spec/tenantID", fixture.OtherTenant)(t, u.Object)
-	if err := plane.client.Update(t.Context(), u); err == nil || !strings.Contains(err.Error(), "tenantID cannot be changed") {
+	if err := plane.client.Update(t.Context(), u); err == nil || !strings.Contains(err.Error(), tenantIsFixed) {
 		t.Errorf("got %v, want the change to be refused", err)
 	}
 }

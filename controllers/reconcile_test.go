@@ -103,7 +103,7 @@ func TestASecondPassChangesNothing(t *testing.T) {
 		"Linux":   func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Pod.OS = v1alpha1.OSLinux },
 		"with resources in unusual units": func(pc *v1alpha1.PassthroughConnector) {
 			pc.Spec.Pod.Resources.Limits = quantities("0.25", "1073741824")
-			pc.Spec.Pod.NodeSelector = map[string]string{"disk": "fast"}
+			pc.Spec.Pod.NodeSelector = map[string]v1alpha1.LabelValue{"disk": "fast"}
 			pc.Spec.Pod.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
 		},
 	} {

@@ -69,7 +69,8 @@ type PodSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="!('kubernetes.io/os' in self)",message="nodeSelector must not hold kubernetes.io/os: set pod.os",reason=FieldValueForbidden
-	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && !format.qualifiedName().validate(k).hasValue())",message="the key of a label must be a name of letters, digits, dashes, underscores and dots, with a DNS name and a slash before it if you like, such as example.com/team",reason=FieldValueInvalid
+	NodeSelector map[string]LabelValue `json:"nodeSelector,omitempty"`
 
 	// tolerations are the taints of nodes that the pods tolerate. Windows nodes
 	// usually carry one; it differs from platform to platform.
@@ -95,6 +96,7 @@ type PodSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('identity.passthrough.dev/') && !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by', 'pod-template-hash']))",message="labels must not hold labels that the operator sets: those of identity.passthrough.dev, app.kubernetes.io/name, instance and managed-by, and pod-template-hash",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && !format.qualifiedName().validate(k).hasValue())",message="the key of a label must be a name of letters, digits, dashes, underscores and dots, with a DNS name and a slash before it if you like, such as example.com/team",reason=FieldValueInvalid
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
 	// annotations are further annotations of the pods.
@@ -102,6 +104,7 @@ type PodSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('identity.passthrough.dev/'))",message="annotations must not hold those of identity.passthrough.dev, which the operator sets",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && !format.qualifiedName().validate(k).hasValue())",message="the key of an annotation must be a name of letters, digits, dashes, underscores and dots, with a DNS name and a slash before it if you like, such as example.com/team",reason=FieldValueInvalid
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 
 	// runtimeClassName is the RuntimeClass of the pods.

@@ -50,7 +50,7 @@ func everything(pc *v1alpha1.PassthroughConnector) {
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("0.5")},
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
 		},
-		NodeSelector: map[string]string{"node.kubernetes.io/windows-build": "10.0.20348"},
+		NodeSelector: map[string]v1alpha1.LabelValue{"node.kubernetes.io/windows-build": "10.0.20348"},
 		Tolerations: []corev1.Toleration{
 			{Key: "os", Operator: corev1.TolerationOpEqual, Value: "windows", Effect: corev1.TaintEffectNoSchedule},
 			{Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](60)},

@@ -63,7 +63,9 @@ func podTemplate(pc *v1alpha1.PassthroughConnector, in Instance) *corev1ac.PodTe
 func podSpec(pc *v1alpha1.PassthroughConnector, in Instance) *corev1ac.PodSpecApplyConfiguration {
 	pod := &pc.Spec.Pod
 	nodes := map[string]string{corev1.LabelOSStable: string(osName(pod.OS))}
-	maps.Copy(nodes, pod.NodeSelector)
+	for key, value := range pod.NodeSelector {
+		nodes[key] = string(value)
+	}
 	spec := corev1ac.PodSpec().
 		WithOS(corev1ac.PodOS().WithName(osName(pod.OS))).
 		WithNodeSelector(nodes).

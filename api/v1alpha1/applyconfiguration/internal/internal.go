@@ -400,7 +400,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         map:
           elementType:
-            scalar: string
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LabelValue
     - name: os
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.OS

@@ -36,7 +36,7 @@ type PodSpecApplyConfiguration struct {
 	Resources *ResourcesApplyConfiguration `json:"resources,omitempty"`
 	// nodeSelector holds labels that the nodes must have, beside the label of the
 	// operating system, which os sets.
-	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	NodeSelector map[string]apiv1alpha1.LabelValue `json:"nodeSelector,omitempty"`
 	// tolerations are the taints of nodes that the pods tolerate. Windows nodes
 	// usually carry one; it differs from platform to platform.
 	Tolerations []v1.Toleration `json:"tolerations,omitempty"`
@@ -113,9 +113,9 @@ func (b *PodSpecApplyConfiguration) WithResources(value *ResourcesApplyConfigura
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, the entries provided by each call will be put on the NodeSelector field,
 // overwriting an existing map entries in NodeSelector field with the same key.
-func (b *PodSpecApplyConfiguration) WithNodeSelector(entries map[string]string) *PodSpecApplyConfiguration {
+func (b *PodSpecApplyConfiguration) WithNodeSelector(entries map[string]apiv1alpha1.LabelValue) *PodSpecApplyConfiguration {
 	if b.NodeSelector == nil && len(entries) > 0 {
-		b.NodeSelector = make(map[string]string, len(entries))
+		b.NodeSelector = make(map[string]apiv1alpha1.LabelValue, len(entries))
 	}
 	for k, v := range entries {
 		b.NodeSelector[k] = v
