@@ -58,7 +58,7 @@ lint: ## Run golangci-lint, for Linux and for the connector on Windows
 	hack/lint.sh
 
 .PHONY: bench
-bench: ## Measure one connector sign-in against one bare RSA decryption, as a ratio with allocations
+bench: ## Measure sign-ins, connector processes and 100 resources, each as a ratio to its own yardstick
 	@go run ./hack/bench
 
 .PHONY: fuzz

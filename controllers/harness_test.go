@@ -43,6 +43,8 @@ type harness struct {
 	clock     time.Time
 	// confirms is what the connector at an address reports; nil for no answer.
 	confirms func(address string) config.Status
+	// failQuestion is what becomes of questions to the API server; nil for an answer.
+	failQuestion error
 
 	mu     sync.Mutex // protects what follows
 	writes int
@@ -74,6 +76,9 @@ func (h *harness) intercepted(c client.WithWatch) client.Client {
 			_, question := o.(*authorizationv1.LocalSubjectAccessReview)
 			if len((&client.CreateOptions{}).ApplyOptions(opts).DryRun) == 0 && !question {
 				return h.write(fmt.Sprintf("create %T", o), func() error { return c.Create(ctx, o, opts...) })
+			}
+			if question && h.failQuestion != nil {
+				return h.failQuestion
 			}
 			return c.Create(ctx, o, opts...)
 		},
