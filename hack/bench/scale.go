@@ -31,8 +31,9 @@ import (
 const (
 	resources = 100
 	replicas  = 3
-	// tenants share the resources out: a tenant takes at most 40 agents.
-	tenants = 8
+	// tenants share the resources out: a tenant takes at most 40 agents, and one has
+	// those of the warm-up, too.
+	tenants = 9
 
 	// lookEvery is how often both sides are looked at, so that looking costs both the
 	// same.
@@ -112,7 +113,7 @@ func prepare(ctx context.Context, bed *testbed.Testbed) (*stage, *testbed.Proces
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a client: %w", err)
 	}
-	if err := startStubNode(ctx, typed, podAddress); err != nil {
+	if err := errors.Join(serveReport(ctx, podAddress), startStubNode(ctx, typed, podAddress)); err != nil {
 		return nil, nil, err
 	}
 	for i := range tenants {

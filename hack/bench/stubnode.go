@@ -5,8 +5,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"strconv"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -18,6 +22,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/passthrough-dev/connector-operator/connector/config"
 )
 
 const (
@@ -38,6 +44,37 @@ type stubNode struct {
 	address string // of every pod
 	queue   workqueue.TypedRateLimitingInterface[string]
 	pods    cache.Indexer
+}
+
+// serveReport answers at every pod's address, as a connector that serves, until ctx
+// ends: the operator asks its connectors how they are.
+func serveReport(ctx context.Context, podAddress string) error {
+	now := time.Now()
+	report, err := json.Marshal(config.Status{
+		Version: "stub", Ready: true, Reason: config.ReasonServing,
+		Certificate: config.CertificateStatus{NotAfter: now.Add(180 * 24 * time.Hour)},
+		Bootstrap:   config.BootstrapStatus{LastSuccess: &now, ConnectorState: "Ok"},
+		Links:       []config.LinkStatus{{Endpoint: "stub", State: config.LinkAttached, Since: now}},
+		Validator:   config.ValidatorStatus{Method: "LDAP", State: config.ValidatorProven},
+	})
+	if err != nil {
+		return fmt.Errorf("encoding the stub's report: %w", err)
+	}
+	var listening net.ListenConfig
+	l, err := listening.Listen(ctx, "tcp", net.JoinHostPort(podAddress, strconv.Itoa(config.DefaultHealthPort)))
+	if err != nil {
+		return fmt.Errorf("serving the stub's reports: %w", err)
+	}
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(report) // who asked will ask again
+	})}
+	go func() {
+		<-ctx.Done()
+		_ = server.Close() // the measurement is over
+	}()
+	go func() { _ = server.Serve(l) }() // until it is closed
+	return nil
 }
 
 // startStubNode registers the node and runs it until ctx ends.
