@@ -38,13 +38,18 @@ func eventKind(was *metav1.Condition, now metav1.Condition) string {
 }
 
 // tellChanges records an event for each condition whose status or reason changed.
-// Events mark changes, not passes; a message that alone changed is no event.
+// Events mark changes, not passes; a message that alone changed is no event. That a
+// new resource's conditions begin as they should is none either.
 func (r *Reconciler) tellChanges(pc *v1alpha1.PassthroughConnector, before, after []metav1.Condition) {
 	for _, now := range after {
 		was := meta.FindStatusCondition(before, now.Type)
 		if was != nil && was.Status == now.Status && was.Reason == now.Reason {
 			continue
 		}
-		r.recorder.Eventf(pc, nil, eventKind(was, now), now.Reason, now.Type, "%s", noteText(now.Message))
+		kind := eventKind(was, now)
+		if was == nil && kind == corev1.EventTypeNormal {
+			continue
+		}
+		r.recorder.Eventf(pc, nil, kind, now.Reason, now.Type, "%s", noteText(now.Message))
 	}
 }

@@ -23,7 +23,8 @@ func TestEventsTellChanges(t *testing.T) {
 		before, after []metav1.Condition
 		want          string // the beginning of the event; "" for none
 	}{
-		"the first connectors are awaited": {nil, condition("False", v1alpha1.ReasonNotReady, "m"), "Normal NotReady m"},
+		"the first connectors are awaited": {nil, condition("False", v1alpha1.ReasonNotReady, "m"), ""},
+		"all is well from the beginning":   {nil, condition("True", v1alpha1.ReasonAllReady, "m"), ""},
 		"a problem from the beginning":     {nil, condition("False", v1alpha1.ReasonNotRegistered, "m"), "Warning NotRegistered m"},
 		"some of them are there":           {condition("False", v1alpha1.ReasonNotReady, ""), condition("False", v1alpha1.ReasonPartlyReady, "m"), "Normal PartlyReady m"},
 		"all of them are there":            {condition("False", v1alpha1.ReasonPartlyReady, ""), condition("True", v1alpha1.ReasonAllReady, "m"), "Normal AllReady m"},
@@ -32,7 +33,7 @@ func TestEventsTellChanges(t *testing.T) {
 		"the specification is rolled out":  {condition("True", v1alpha1.ReasonAllReady, ""), condition("False", v1alpha1.ReasonUpdating, "m"), "Normal Updating m"},
 		"the message alone changes":        {condition("False", v1alpha1.ReasonNotReady, "a"), condition("False", v1alpha1.ReasonNotReady, "b"), ""},
 		"nothing changes":                  {condition("True", v1alpha1.ReasonAllReady, "a"), condition("True", v1alpha1.ReasonAllReady, "a"), ""},
-		"a long story with a percent sign": {nil, condition("True", v1alpha1.ReasonAllReady, "100%s"+strings.Repeat("x", 2000)), "Normal AllReady 100%sxxx"},
+		"a long story with a percent sign": {condition("False", v1alpha1.ReasonPartlyReady, ""), condition("True", v1alpha1.ReasonAllReady, "100%s"+strings.Repeat("x", 2000)), "Normal AllReady 100%sxxx"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			recorder := events.NewFakeRecorder(10)

@@ -341,9 +341,28 @@ func (s *stage) timed(ctx context.Context, objects []any, what string, missing f
 	return apply, time.Since(began), err
 }
 
-// steady is what the operator asks of the API server while nothing changes. Events
-// that are on their way at the beginning are waited for.
+// rolledOut counts how many resources of want have not settled: a connector counts
+// as rolled out only some time after it is ready.
+func (s *stage) rolledOut(ctx context.Context, want int) (missing int, err error) {
+	var list v1alpha1.PassthroughConnectorList
+	if err := s.client.List(ctx, &list); err != nil {
+		return 0, err
+	}
+	for i := range list.Items {
+		if meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ConditionRolledOut) {
+			want--
+		}
+	}
+	return want, nil
+}
+
+// steady is what the operator asks of the API server once everything is rolled out
+// and while nothing changes. Events that are on their way at the beginning are
+// waited for.
 func (s *stage) steady(ctx context.Context) (requests, error) {
+	if err := s.until(ctx, "everything is rolled out", func(ctx context.Context) (int, error) { return s.rolledOut(ctx, resources+1) }); err != nil {
+		return nil, err
+	}
 	var counts [2]requests
 	for i, wait := range []time.Duration{10 * time.Second, quietFor} {
 		select {
