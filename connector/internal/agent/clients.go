@@ -50,8 +50,8 @@ type clients struct {
 	// amqps is the way to the relay without WebSockets; nil for the transport
 	// that uses them.
 	amqps *amqps
-	// rotating is the transport of service.
-	rotating *rotating
+	// rotating are the transports of service and proxy.
+	rotating []*rotating
 	// inspection recognises what keeps them all from working.
 	inspection *inspection
 }
@@ -74,30 +74,31 @@ func newClients(service config.Service, id *identity.Store) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	fetching, err := newTransport(service.ProxyURL, mutual)
-	if err != nil {
-		return nil, err
-	}
-	without, err := newTransport(service.ProxyURL, base)
+	withoutIt := newSessions().resuming(base)
+	without, err := newTransport(service.ProxyURL, withoutIt)
 	if err != nil {
 		return nil, err
 	}
 	// One for each request or rendezvous, of which there are at most so many.
+	fetching := withCertificate.Clone()
 	fetching.MaxConnsPerHost, without.MaxConnsPerHost = 0, 0
+	// It has to be seen which certificate a bootstrap has carried: none of its
+	// sessions is resumed.
 	once := withCertificate.Clone()
 	once.DisableKeepAlives = true
 	looking := newInspection(service)
-	pooled := &rotating{}
-	pooled.current.Store(withCertificate)
+	pooled, fetched := &rotating{settings: mutual}, &rotating{settings: mutual}
+	pooled.use(withCertificate)
+	fetched.use(fetching)
 	c := &clients{
 		service:   &http.Client{Transport: pooled, CheckRedirect: refuseRedirects},
 		bootstrap: &http.Client{Transport: inspecting{looking, once}, CheckRedirect: refuseRedirects},
-		proxy:     &http.Client{Transport: fetching, CheckRedirect: refuseRedirects},
+		proxy:     &http.Client{Transport: fetched, CheckRedirect: refuseRedirects},
 		relay:     &http.Client{Transport: without, CheckRedirect: refuseRedirects},
-		rotating:  pooled, inspection: looking,
+		rotating:  []*rotating{pooled, fetched}, inspection: looking,
 	}
 	if service.Transport == config.TransportAMQP {
-		if c.amqps, err = newAMQPS(service.ProxyURL, base); err != nil {
+		if c.amqps, err = newAMQPS(service.ProxyURL, withoutIt); err != nil {
 			return nil, err
 		}
 	}

@@ -94,7 +94,9 @@ type fakeCloud struct {
 	requests []string
 	// connections are the client's ports of the requests.
 	connections []string
-	serve       http.HandlerFunc
+	// resumed are the requests, as above, on resumed TLS sessions.
+	resumed []string
+	serve   http.HandlerFunc
 }
 
 func newFakeCloud(t *testing.T, config *tls.Config) *fakeCloud {
@@ -163,6 +165,9 @@ func (c *fakeCloud) handle(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	c.requests = append(c.requests, host+r.URL.Path+" "+shown)
 	c.connections = append(c.connections, r.RemoteAddr)
+	if r.TLS.DidResume {
+		c.resumed = append(c.resumed, host+r.URL.Path+" "+shown)
+	}
 	serve := c.serve
 	c.mu.Unlock()
 	if serve != nil {
