@@ -4,6 +4,7 @@
 package cloud
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -112,16 +113,19 @@ func hostname(host string) string {
 }
 
 // tlsConfig serves one certificate for all hosts, and asks for a client's where
-// the host does. Sessions are not resumed: one host's must not do for another.
+// the host does. Sessions are resumed, as the service does, and those of hosts that
+// ask for a certificate by keys of their own: a session without one must not do there.
 func (rs routes) tlsConfig(certificate tls.Certificate) *tls.Config {
 	base := &tls.Config{
-		MinVersion:             tls.VersionTLS12,
-		Certificates:           []tls.Certificate{certificate},
-		NextProtos:             []string{"http/1.1"},
-		SessionTicketsDisabled: true,
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{certificate},
+		NextProtos:   []string{"http/1.1"},
 	}
 	asking := base.Clone()
 	asking.ClientAuth = tls.RequestClientCert
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails
+	asking.SetSessionTicketKeys([][32]byte{key})
 	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if rs[strings.ToLower(hello.ServerName)].client == tls.RequestClientCert {
 			return asking, nil
