@@ -75,16 +75,15 @@ func bootstrapHost(target string) bool { return strings.Contains(target, ".boots
 
 // services are what a connector connects to on a path.
 func (p path) services() []service {
-	rendezvous := service{name: "rendezvous", match: relayInstance}
-	if p.endpoint == "reliable" {
-		return []service{rendezvous} // all else is as on plain endpoints
+	// Where requests are fetched, the proxy host hands them out as well.
+	each := []service{{name: "rendezvous", match: relayInstance}, {name: "answer", match: proxyHost}}
+	if p.endpoint == "reliable" && p != (path{transport: config.TransportWebSocket, endpoint: "reliable", delivery: "connect"}) {
+		return each // all else is as on plain endpoints, and seen on one that is not
 	}
-	return []service{
-		{name: "signalling", match: namespace, lasting: true},
-		rendezvous,
-		{name: "answer", match: proxyHost},
-		{name: "bootstrap", match: bootstrapHost, lasting: true},
-	}
+	return append(each,
+		service{name: "signalling", match: namespace, lasting: true},
+		service{name: "bootstrap", match: bootstrapHost, lasting: true},
+	)
 }
 
 // sweep inflicts one kind of fault on one service at one moment after another,
