@@ -27,6 +27,12 @@ const (
 	returnPort = 10100
 
 	zeroID = "00000000-0000-0000-0000-000000000000"
+
+	// creditPatience is how long a request waits for connectors that are attached and
+	// take nothing just now, if no other connector does: credit comes a moment after
+	// a link, and again a moment after each message.
+	creditPatience = 2 * time.Second
+	creditCheck    = 20 * time.Millisecond
 )
 
 // attempt says how far a connector took a request.
@@ -64,6 +70,28 @@ func (s *Service) pick(tx *transaction, tried map[relaying.Listener]bool, closin
 	n := uint64(len(agents))
 	links := byAgent[agents[turn%n]]
 	return links[turn/n%uint64(len(links))], true
+}
+
+// next is pick with some patience.
+func (s *Service) next(ctx context.Context, tx *transaction, tried map[relaying.Listener]bool, closing map[string]bool) (relaying.Listener, bool) {
+	patience, tick := time.NewTimer(creditPatience), time.NewTicker(creditCheck)
+	defer patience.Stop()
+	defer tick.Stop()
+	for {
+		l, ok := s.pick(tx, tried, closing)
+		if ok || !slices.ContainsFunc(s.opts.Relay.Listeners(), func(l relaying.Listener) bool {
+			return !tried[l] && !closing[l.ConnectorID] && tx.preference.Endpoint.takes(l)
+		}) {
+			return l, ok
+		}
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			return relaying.Listener{}, false
+		case <-ctx.Done():
+			return relaying.Listener{}, false
+		}
+	}
 }
 
 func keys(m map[string][]relaying.Listener) []string {

@@ -256,7 +256,7 @@ func (s *Service) ask(ctx context.Context, tx *transaction) Result {
 	tried := map[relaying.Listener]bool{}
 	closing := map[string]bool{}
 	for time.Now().Before(giveUp) {
-		l, ok := s.pick(tx, tried, closing)
+		l, ok := s.next(ctx, tx, tried, closing)
 		if !ok {
 			break
 		}
