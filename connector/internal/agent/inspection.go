@@ -100,7 +100,7 @@ func hostOf(certificate *x509.Certificate) string {
 
 func nameOf(commonName string, organization []string) string {
 	name := strings.Join(append(slices.Clone(organization), commonName), ", ")
-	return name[:min(len(name), 256)]
+	return strings.ToValidUTF8(name[:min(len(name), 256)], "") // not half a character
 }
 
 // inspecting is the transport of bootstraps. It turns errors and refusals whose

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
@@ -106,5 +107,14 @@ func TestEndpointsToListenOn(t *testing.T) {
 	}
 	if strings.Contains(logs.String(), "Zebra") {
 		t.Errorf("a key was logged:\n%s", logs.String())
+	}
+}
+
+func TestALongNameIsNotCutWithinACharacter(t *testing.T) {
+	for n := range 8 {
+		name := nameOf(strings.Repeat("x", 250+n)+strings.Repeat("é", 8), []string{"Contoso"})
+		if len(name) > 256 || !utf8.ValidString(name) {
+			t.Errorf("%d bytes, %q", len(name), name)
+		}
 	}
 }
