@@ -66,7 +66,7 @@ func (h *harness) pod(deployment, contents string) {
 	d := h.deployment(deployment)
 	pod := &corev1.Pod{ObjectMeta: d.Spec.Template.ObjectMeta, Spec: d.Spec.Template.Spec}
 	pod.Namespace, pod.Name = h.namespace, deployment+"-pod"
-	controller := metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: deployment + "-" + "77844f5f94", UID: d.UID, Controller: ptr.To(true)}
+	controller := metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: deployment + "-" + "77844f5f94", UID: d.UID, Controller: new(true)}
 	pod.OwnerReferences = []metav1.OwnerReference{controller}
 	if contents != "" {
 		pod.Spec.SecurityContext.WindowsOptions.GMSACredentialSpec = &contents
