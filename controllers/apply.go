@@ -78,6 +78,7 @@ func (r *Reconciler) apply(ctx context.Context, o observation, p plan) outcome {
 			done.errs = append(done.errs, err)
 		}
 	}
+	r.keepIdentities(ctx, o, p, &done)
 	r.enrol(ctx, o, p, &done)
 	r.renew(ctx, o, p, &done)
 	return done

@@ -152,6 +152,13 @@ func (m *memory) kept(uid types.UID, index int) (enrolment.Issued, bool) {
 	return issued, ok
 }
 
+// waiting is how many identities of a resource wait to be stored.
+func (m *memory) waiting(uid types.UID) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.unsaved[uid])
+}
+
 // stored lets go of an identity that is in its Secret now.
 func (m *memory) stored(uid types.UID, index int) {
 	m.mu.Lock()

@@ -38,8 +38,13 @@ type observation struct {
 	instances []instance
 
 	// surplus are Deployments and ConfigMaps of connectors that the specification
-	// does not ask for any more. Their identity Secrets are left alone.
+	// does not ask for any more.
 	surplus []client.Object
+	// retained are the identities of such connectors, by index.
+	retained []retained
+	// others is how many identities other resources have with the tenant. They are
+	// counted only if a connector has to be registered.
+	others int
 
 	// serviceAccount, service, disruptionBudget and networkPolicy are the common
 	// children; nil if there are none.
@@ -127,6 +132,8 @@ func (r *Reconciler) observe(ctx context.Context, pc *v1alpha1.PassthroughConnec
 		r.observeEgress,
 		r.observeRevisions,
 		r.observeIdentities,
+		r.observeRetained,
+		r.observeLimit,
 		r.observeBundles,
 		r.observeToken,
 		r.observePods,

@@ -20,15 +20,16 @@ import (
 	"github.com/passthrough-dev/connector-operator/controllers/internal/enrolment"
 )
 
-// What the operator may do, and nothing more. It creates identity Secrets, and
-// changes them when it renews what is in them. Reading Secrets is cluster-wide because a rule
+// What the operator may do, and nothing more. It creates identity Secrets, changes
+// them when it renews what is in them, and deletes those that were kept unused for
+// long enough. Reading Secrets is cluster-wide because a rule
 // cannot be limited to names that are not known beforehand; bind the role in
 // single namespaces and start the operator with --watch-namespaces to narrow it.
 //
 // +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors,verbs=get;list;watch
 // +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors/status,verbs=update
 // +kubebuilder:rbac:groups=identity.passthrough.dev,resources=passthroughconnectors/finalizers,verbs=update
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
@@ -166,6 +167,9 @@ func (r *Reconciler) next(seen observation, todo plan, done outcome, status v1al
 		if !at.IsZero() {
 			sooner(max(at.Sub(seen.now), time.Millisecond))
 		}
+	}
+	if waiting, ok := errors.AsType[*waitingError](todo.registrationProblem); ok {
+		sooner(jittered(waiting.after))
 	}
 	sooner(seen.askAgain)
 	if seen.credentialProblem != nil {

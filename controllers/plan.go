@@ -32,6 +32,10 @@ type plan struct {
 	renew []int
 	// endOverlap are connectors whose previous pair is not needed any more.
 	endOverlap []int
+	// retain are identity Secrets to note as unused, reuse those to note as used
+	// again, drop are identities that were kept unused for long enough.
+	retain, reuse []*corev1.Secret
+	drop          []retained
 	// apply are objects to apply, in this order.
 	apply []child
 	// remove are objects to delete, in this order.
@@ -59,7 +63,7 @@ type plan struct {
 	egress egressPlan
 	// retryAt is when the next registration may be tried; zero if at no time.
 	retryAt time.Time
-	// wakeAt is when something about a certificate becomes due; zero if at no time.
+	// wakeAt is when something about an identity becomes due; zero if at no time.
 	wakeAt time.Time
 }
 
@@ -92,6 +96,7 @@ func decide(o observation, defaultImage string) plan {
 		planConnectors,
 		planRegistrations,
 		planRenewals,
+		planRetained,
 		planRemovals,
 	} {
 		policy(&p, o, defaultImage)
@@ -156,13 +161,13 @@ func planRegistrations(p *plan, o observation, _ string) {
 		p.registrationProblem = o.attempt.problem
 		p.retryAt = o.attempt.next
 	default:
+		missing, p.registrationProblem = o.withinLimit(missing)
 		p.register = missing[:min(len(missing), registrationsPerPass)]
 	}
 }
 
 // planRemovals plans to delete Deployments and ConfigMaps of connectors that are
-// not asked for any more, the Deployments first. Identity Secrets stay: they are
-// used again when connectors are added.
+// not asked for any more, the Deployments first. Their identities are planRetained's.
 func planRemovals(p *plan, o observation, _ string) {
 	for _, wantDeployment := range []bool{true, false} {
 		for _, object := range o.surplus {

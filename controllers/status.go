@@ -137,6 +137,9 @@ func registeredCondition(o observation, p plan, done outcome) metav1.Condition {
 	}
 	c := metav1.Condition{Type: v1alpha1.ConditionRegistered, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRegistering}
 	c.Message = fmt.Sprintf("%d of %s registered", registered, connectors(len(o.instances)))
+	if kept := len(o.retained) - len(p.drop); kept > 0 {
+		c.Message += fmt.Sprintf("; %s kept for reuse", unusedIdentities(kept))
+	}
 	retryAt := p.retryAt
 	for _, candidate := range []error{p.registrationProblem, done.registrationProblem} {
 		if candidate != nil {
@@ -166,6 +169,14 @@ func connectors(n int) string {
 		return "1 connector is"
 	}
 	return fmt.Sprintf("%d connectors are", n)
+}
+
+// unusedIdentities is "1 unused identity is" or "3 unused identities are".
+func unusedIdentities(n int) string {
+	if n == 1 {
+		return "1 unused identity is"
+	}
+	return fmt.Sprintf("%d unused identities are", n)
 }
 
 // readyCondition sums everything up.

@@ -94,10 +94,12 @@ const (
 	// and refused. The message repeats the service's text.
 	ReasonRegistrationRefused = "RegistrationRefused"
 
-	// ReasonAgentLimitReached surfaces when the service refused a registration
-	// because the tenant has as many connectors as it can. Identities of replicas
+	// ReasonAgentLimitReached surfaces when the tenant has as many connectors as it
+	// can, 40. Either the identities of all resources for the tenant that the
+	// operator watches, unused ones included, are that many, and the service is not
+	// asked; or the service refused, and the message repeats its text. Connectors
 	// that were taken away count until the service removes them, ten days after
-	// their last bootstrap. The message repeats the service's text.
+	// their last bootstrap.
 	ReasonAgentLimitReached = "AgentLimitReached"
 
 	// ReasonServiceUnreachable surfaces when the registration service, or the
@@ -128,6 +130,11 @@ const (
 	// not needed any more, delete it, and the operator registers the connector
 	// anew.
 	ReasonIdentityInvalid = "IdentityInvalid"
+
+	// ReasonIdentityDropped surfaces in an event only: an identity was not used for
+	// spec.registration.retainUnusedSeconds and its Secret was deleted. No action is
+	// needed.
+	ReasonIdentityDropped = "IdentityDropped"
 
 	// ReasonIdentityNotStored surfaces when an identity could not be written to
 	// its Secret, or a trial write failed before registering. The message repeats

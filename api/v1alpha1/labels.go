@@ -78,6 +78,11 @@ const (
 	// previous pair is.
 	AnnotationRenewed = "identity.passthrough.dev/renewed"
 
+	// AnnotationUnusedSince, on identity Secrets, holds since when no connector uses
+	// the identity because replicas was lowered, in the form of RFC 3339. It is
+	// deleted spec.registration.retainUnusedSeconds later.
+	AnnotationUnusedSince = "identity.passthrough.dev/unused-since"
+
 	// AnnotationRenewing, on identity Secrets, holds which process of the operator
 	// is renewing the certificate, and until when nobody else may.
 	AnnotationRenewing = "identity.passthrough.dev/renewing"

@@ -150,6 +150,18 @@ type RegistrationSpec struct {
 	//
 	// +optional
 	DeviceCode *DeviceCodeRegistration `json:"deviceCode,omitempty"`
+
+	// retainUnusedSeconds is how long the identity of a connector is kept after
+	// replicas was lowered, from 0 to 10 days. Until then it is used again when
+	// replicas is raised, without a registration; after that its Secret is deleted.
+	// The service removes a connector that stays away for ten days, and counts it
+	// until then.
+	//
+	// +optional
+	// +kubebuilder:default=864000
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=864000
+	RetainUnusedSeconds *int32 `json:"retainUnusedSeconds,omitempty"`
 }
 
 // DeviceCodeRegistration is the sign-in of an administrator by device code.

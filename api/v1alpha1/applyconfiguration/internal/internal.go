@@ -439,6 +439,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: deviceCode
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.DeviceCodeRegistration
+    - name: retainUnusedSeconds
+      type:
+        scalar: numeric
+      default: 864000
     - name: tokenSecretRef
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.SecretKeyReference

@@ -22,6 +22,12 @@ type RegistrationSpecApplyConfiguration struct {
 	// deviceCode would let the operator ask an administrator to sign in. It is not
 	// available in this version and is refused.
 	DeviceCode *apiv1alpha1.DeviceCodeRegistration `json:"deviceCode,omitempty"`
+	// retainUnusedSeconds is how long the identity of a connector is kept after
+	// replicas was lowered, from 0 to 10 days. Until then it is used again when
+	// replicas is raised, without a registration; after that its Secret is deleted.
+	// The service removes a connector that stays away for ten days, and counts it
+	// until then.
+	RetainUnusedSeconds *int32 `json:"retainUnusedSeconds,omitempty"`
 }
 
 // RegistrationSpecApplyConfiguration constructs a declarative configuration of the RegistrationSpec type for use with
@@ -43,5 +49,13 @@ func (b *RegistrationSpecApplyConfiguration) WithTokenSecretRef(value *SecretKey
 // If called multiple times, the DeviceCode field is set to the value of the last call.
 func (b *RegistrationSpecApplyConfiguration) WithDeviceCode(value apiv1alpha1.DeviceCodeRegistration) *RegistrationSpecApplyConfiguration {
 	b.DeviceCode = &value
+	return b
+}
+
+// WithRetainUnusedSeconds sets the RetainUnusedSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RetainUnusedSeconds field is set to the value of the last call.
+func (b *RegistrationSpecApplyConfiguration) WithRetainUnusedSeconds(value int32) *RegistrationSpecApplyConfiguration {
+	b.RetainUnusedSeconds = &value
 	return b
 }
