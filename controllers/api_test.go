@@ -320,7 +320,7 @@ func TestAPIDefaults(t *testing.T) {
 		TenantID:     fixture.TenantID,
 		Replicas:     ptr.To[int32](2),
 		Service:      v1alpha1.ServiceSpec{Cloud: v1alpha1.CloudAzurePublic, Transport: v1alpha1.TransportWebSocket},
-		Registration: v1alpha1.RegistrationSpec{TokenSecretRef: &v1alpha1.SecretKeyReference{Name: "tenant-admin", Key: "token"}},
+		Registration: v1alpha1.RegistrationSpec{TokenSecretRef: &v1alpha1.SecretKeyReference{Name: "tenant-admin", Key: "token"}, RetainUnusedSeconds: ptr.To[int32](864000)},
 		Validation: v1alpha1.ValidationSpec{
 			Method: v1alpha1.ValidationLDAP, TimeoutSeconds: ptr.To[int32](10), MaxConcurrent: ptr.To[int32](64),
 			LDAP: &v1alpha1.LDAPValidation{Forests: []v1alpha1.LDAPForest{{

@@ -96,6 +96,9 @@ func (r *Reconciler) enrolOne(ctx context.Context, o observation, index int) (tr
 	}
 	issued, err := r.register.Register(ctx, request)
 	countRegistration(pc, err == nil)
+	if lost, ok := errors.AsType[*enrolment.Error](err); ok && lost.Uncertain {
+		r.tellUncertain(ctx, pc, request.MachineName, lost)
+	}
 	if err != nil {
 		return trust.Identity{}, err
 	}
@@ -143,4 +146,12 @@ func (r *Reconciler) finish(ctx context.Context, pc *v1alpha1.PassthroughConnect
 func (r *Reconciler) tellLeaked(ctx context.Context, pc *v1alpha1.PassthroughConnector, connectorID, message string) {
 	log.FromContext(ctx).Error(nil, "An identity could not be stored", "connectorID", connectorID, "message", message)
 	r.recorder.Eventf(pc, nil, corev1.EventTypeWarning, v1alpha1.ReasonIdentityNotStored, "Register", "%s", noteText(message))
+}
+
+// tellUncertain tells that the service may have registered a connector whose
+// identity nobody has. Each such call is told: each may have left one.
+func (r *Reconciler) tellUncertain(ctx context.Context, pc *v1alpha1.PassthroughConnector, machine string, err *enrolment.Error) {
+	message := fmt.Sprintf("the registration service may have registered %s although its answer was lost or cannot be used (%s); if the tenant lists a connector of that name that never becomes active, remove it there; the operator tries again", machine, err.Message)
+	log.FromContext(ctx).Info("A registration may have been left behind", "machine", machine, "message", message)
+	r.recorder.Eventf(pc, nil, corev1.EventTypeWarning, v1alpha1.ReasonRegistrationUncertain, "Register", "%s", noteText(message))
 }

@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -265,7 +266,7 @@ func TestTheOperatorStaysInItsNamespaces(t *testing.T) {
 	}
 }
 
-func TestTheRoleDoesNotAllowToTouchIdentitiesThatExist(t *testing.T) {
+func TestTheRoleAllowsNoMoreThanIsNeeded(t *testing.T) {
 	p := apiServer(t)
 	h := newHarness(t)
 	user, err := p.env.AddUser(envtest.User{Name: "operator-under-test"}, nil)
@@ -280,7 +281,8 @@ func TestTheRoleDoesNotAllowToTouchIdentitiesThatExist(t *testing.T) {
 	secret := fixture.TokenSecretObject(h.namespace, "token")
 	h.must(p.client.Create(t.Context(), secret))
 	for what, err := range map[string]error{
-		"delete a Secret": c.Delete(t.Context(), secret),
+		"patch a Secret":  c.Patch(t.Context(), secret, client.RawPatch(types.MergePatchType, []byte(`{}`))),
+		"delete Secrets":  c.DeleteAllOf(t.Context(), &corev1.Secret{}, client.InNamespace(h.namespace)),
 		"make a pod":      c.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "p"}}),
 		"change a role":   c.Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "r"}}),
 		"make a resource": c.Create(t.Context(), fixture.New(fixture.In(h.namespace))),

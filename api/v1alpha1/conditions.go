@@ -131,6 +131,11 @@ const (
 	// anew.
 	ReasonIdentityInvalid = "IdentityInvalid"
 
+	// ReasonRegistrationUncertain surfaces in an event only: the registration
+	// service had a request, and its answer was lost or cannot be used. The tenant
+	// may list a connector that nobody has the identity of; the message names it.
+	ReasonRegistrationUncertain = "RegistrationUncertain"
+
 	// ReasonIdentityDropped surfaces in an event only: an identity was not used for
 	// spec.registration.retainUnusedSeconds and its Secret was deleted. No action is
 	// needed.

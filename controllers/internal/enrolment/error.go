@@ -26,6 +26,10 @@ type Error struct {
 	Message string
 	// Retry says that the same call may succeed later without anybody acting.
 	Retry bool
+	// Uncertain says of a registration that the service had the request and that
+	// its answer was lost or cannot be used: the tenant may count one more connector
+	// although nobody has its identity. The caller must say so.
+	Uncertain bool
 
 	cause error
 }

@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
@@ -48,11 +50,20 @@ type way struct {
 	certificate *tls.Certificate // of the client; nil: none
 }
 
-// exchange posts a body and returns the answer and the host that gave it.
+// exchange posts a body and returns the answer and the host that gave it. Errors
+// are uncertain if the whole request was sent and it is not known what the service
+// did. A status other than 200 tells that it did nothing, except for one of a
+// failure half-way (500) and one of a gateway that did not wait (504).
 func exchange(ctx context.Context, to service, target string, body []byte, w way) (answer []byte, host string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	var sent atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(info httptrace.WroteRequestInfo) {
+		if info.Err == nil {
+			sent.Store(true)
+		}
+	}})
+	post, err := http.NewRequestWithContext(traced, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, "", fmt.Errorf("the URL of the %s cannot be used: %w", to.name, err)
 	}
@@ -70,18 +81,19 @@ func exchange(ctx context.Context, to service, target string, body []byte, w way
 	host = post.URL.Host
 	response, err := client.Do(post)
 	if err != nil {
-		return nil, host, classify(err, to, host)
+		return nil, host, uncertain(classify(err, to, host), sent.Load())
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return nil, host, refusedByStatus(response.StatusCode, to, host)
+		halfway := response.StatusCode == http.StatusInternalServerError || response.StatusCode == http.StatusGatewayTimeout
+		return nil, host, uncertain(refusedByStatus(response.StatusCode, to, host), halfway)
 	}
 	answer, err = io.ReadAll(io.LimitReader(response.Body, answerLimit+1))
 	if err != nil {
-		return nil, host, classify(err, to, host)
+		return nil, host, uncertain(classify(err, to, host), true)
 	}
 	if len(answer) > answerLimit {
-		return nil, host, invalidAnswer(to, host, fmt.Sprintf("it is longer than %d bytes", answerLimit), nil)
+		return nil, host, uncertain(invalidAnswer(to, host, fmt.Sprintf("it is longer than %d bytes", answerLimit), nil), true)
 	}
 	return answer, host, nil
 }
@@ -94,6 +106,12 @@ func invalidAnswer(to service, host, why string, cause error) *Error {
 		Message: fmt.Sprintf("%s answered the %s with something that is not a result: %s; check spec.service", host, to.call, why),
 		Retry:   true, cause: cause,
 	}
+}
+
+// uncertain marks an Error after which it is not known what the service did.
+func uncertain(e *Error, is bool) *Error {
+	e.Uncertain = is
+	return e
 }
 
 // proxyRefusedError is a proxy's answer to CONNECT other than 200.

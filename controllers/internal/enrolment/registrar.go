@@ -79,7 +79,8 @@ type Registrar struct{}
 // except those of a broken random source.
 //
 // When it returns nil, the tenant counts one more connector: the caller must not
-// lose what it returns.
+// lose what it returns. It may count one more, too, after an Error that is
+// Uncertain.
 func (Registrar) Register(ctx context.Context, req Request) (Issued, error) {
 	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
@@ -131,7 +132,7 @@ func accept(req Request, result trust.Result, key *rsa.PrivateKey) (Issued, erro
 		return Issued{}, &Error{
 			Reason:  v1alpha1.ReasonServiceAnswerInvalid,
 			Message: fmt.Sprintf("the registration service issued a certificate that cannot be used: %s; check spec.service", clean(err.Error(), req.Token)),
-			Retry:   true, cause: err,
+			Retry:   true, cause: err, Uncertain: true,
 		}
 	}
 	certPEM, keyPEM, err := encodePair(result.Certificate, key)
@@ -159,7 +160,7 @@ func call(ctx context.Context, req Request, body []byte) (trust.Result, error) {
 	}
 	result, err := trust.ParseResult(data)
 	if err != nil {
-		return trust.Result{}, invalidAnswer(registrationService, host, clean(err.Error(), req.Token), err)
+		return trust.Result{}, uncertain(invalidAnswer(registrationService, host, clean(err.Error(), req.Token), err), true)
 	}
 	return result, nil
 }
