@@ -45,8 +45,11 @@ func TestARegistrationThatMayHaveBeenLeftBehindIsTold(t *testing.T) {
 		"a gateway does not wait": {
 			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGatewayTimeout) }, v1alpha1.ReasonServiceUnreachable, true,
 		},
+		"a gateway heard nothing good": {
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, v1alpha1.ReasonServiceUnreachable, true,
+		},
 		"the service is out of order": {
-			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, v1alpha1.ReasonServiceUnreachable, false,
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, v1alpha1.ReasonServiceUnreachable, false,
 		},
 		"the service refuses": {
 			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, v1alpha1.ReasonRegistrationRefused, false,

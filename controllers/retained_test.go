@@ -288,8 +288,27 @@ func TestTheLimitIsSharedByTheResourcesOfATenant(t *testing.T) {
 	h.remove(&corev1.Secret{}, "other-0-identity")
 	h.settle()
 	h.wantCondition(v1alpha1.ConditionRegistered, v1alpha1.ReasonRegistered, "2 of 2")
-	// Another tenant's connectors do not count.
 	h.change(func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Replicas = ptr.To[int32](3) })
 	h.settle()
 	h.wantCondition(v1alpha1.ConditionRegistered, v1alpha1.ReasonAgentLimitReached, "38 are identities of other resources")
+}
+
+func TestResourcesShareATenant(t *testing.T) {
+	one := fixture.Connector()
+	for name, tc := range map[string]struct {
+		change func(*v1alpha1.PassthroughConnector)
+		want   bool
+	}{
+		"in another spelling": {func(pc *v1alpha1.PassthroughConnector) { pc.Spec.TenantID = strings.ToUpper(pc.Spec.TenantID) }, true},
+		"another tenant":      {func(pc *v1alpha1.PassthroughConnector) { pc.Spec.TenantID = fixture.OtherTenant }, false},
+		"another cloud": {func(pc *v1alpha1.PassthroughConnector) {
+			pc.Spec.Service = v1alpha1.ServiceSpec{Cloud: v1alpha1.CloudAzureUSGovernment}
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := sameTenant(one, fixture.Connector(tc.change)); got != tc.want {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
+	}
 }

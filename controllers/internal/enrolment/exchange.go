@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -53,7 +54,8 @@ type way struct {
 // exchange posts a body and returns the answer and the host that gave it. Errors
 // are uncertain if the whole request was sent and it is not known what the service
 // did. A status other than 200 tells that it did nothing, except for one of a
-// failure half-way (500) and one of a gateway that did not wait (504).
+// failure half-way (500) and those of a gateway that heard nothing good (502) or did
+// not wait (504).
 func exchange(ctx context.Context, to service, target string, body []byte, w way) (answer []byte, host string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
@@ -85,7 +87,7 @@ func exchange(ctx context.Context, to service, target string, body []byte, w way
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		halfway := response.StatusCode == http.StatusInternalServerError || response.StatusCode == http.StatusGatewayTimeout
+		halfway := slices.Contains([]int{http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout}, response.StatusCode)
 		return nil, host, uncertain(refusedByStatus(response.StatusCode, to, host), halfway)
 	}
 	answer, err = io.ReadAll(io.LimitReader(response.Body, answerLimit+1))
