@@ -33,7 +33,7 @@ step "unit, wire vector, fuzz seed and API server tests, with the race detector"
 # The end-to-end package starts a whole cluster, and the interoperability tests
 # many processes; they run by themselves afterwards so that nothing competes
 # with them for the processor.
-mapfile -t packages < <(go list ./... | grep -vE '/hack/(e2e|interop)$')
+mapfile -t packages < <(go list ./... | grep -vE '/hack/(e2e|e2e/egress|interop)$')
 go test -race -shuffle=on -timeout 20m "${packages[@]}"
 
 step "connector processes against the tenant: every path, and faults at every moment"
@@ -48,3 +48,6 @@ step "the Helm chart, rendered with the pinned Helm and checked by the API serve
 
 step "end to end: apply a PassthroughConnector, sign users in, break things"
 go test -timeout 30m -v ./hack/e2e
+
+step "end to end in a network namespace: what network policies let out (needs root)"
+go test -timeout 30m -v ./hack/e2e/egress
