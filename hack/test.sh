@@ -4,10 +4,12 @@
 #
 # Runs every test of the repository. Needs only Go: the control plane that the
 # API server tests and the end-to-end test use is built from Go modules once
-# and cached by content (hack/cluster/build.sh).
+# and cached by content (hack/cluster/build.sh). The tests of network policies
+# also need root, nftables and iproute2, and say so where they are left out.
 #
 #   KUBEBUILDER_ASSETS  a directory with etcd and kube-apiserver to use for the
 #                       API server tests instead of the built ones
+#   REQUIRE_ISOLATION=1 fail where the tests of network policies cannot run
 #   SKIP_CLUSTER=1      leave out the tests that need a control plane
 set -euo pipefail
 cd "$(dirname "$0")/.."

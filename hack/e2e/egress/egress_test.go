@@ -5,10 +5,13 @@ package egress
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,13 +30,15 @@ type profile struct {
 	tenant    *testbed.Tenant
 	host      string // the tenant's address
 	change    func(spec map[string]any)
-	// ports of the tenant that have to be open, and nothing else has.
-	ports []int
+	// ports of the tenant that have to be open, and nothing else has; the connector
+	// keeps a link to the signalling one.
+	ports      []int
+	signalling int
 }
 
 func httpsOnly() profile {
 	return profile{
-		namespace: "https-only", tenant: bed.Tenant, host: httpsTenant, ports: []int{80, 443},
+		namespace: "https-only", tenant: bed.Tenant, host: httpsTenant, ports: []int{80, 443}, signalling: 443,
 		change: func(spec map[string]any) {
 			spec["egress"] = map[string]any{"ports": "HTTPSOnly", "cloudCIDRs": []any{httpsTenant + "/32"}}
 		},
@@ -52,7 +57,7 @@ func documented(t *testing.T) profile {
 		ports = append(ports, port)
 	}
 	return profile{
-		namespace: "documented", tenant: tenant, host: documentedTenant, ports: ports,
+		namespace: "documented", tenant: tenant, host: documentedTenant, ports: ports, signalling: 5671,
 		change: func(spec map[string]any) {
 			service := spec["service"].(map[string]any)
 			service["transport"] = "AMQP"
@@ -79,6 +84,7 @@ func TestPolicyLetsConnectorsWorkAndNothingElseOut(t *testing.T) {
 				t.Fatalf("nobody listens at %v, so nothing would be proved by blocking them", missing)
 			}
 			pid := s.pid("app.kubernetes.io/instance=" + testbed.SampleName)
+			s.isLinked(pid)
 			s.opens(pid, inside, s.allowed())
 
 			free := s.pid("egress=unlimited")
@@ -206,6 +212,26 @@ func (s *scene) signsUsersIn() {
 			s.t.Errorf("%s: %s, Win32 %q; want %s, %q (%s)", want.user, got.Verdict, got.Reason, want.verdict, want.reason, got.Message)
 		}
 	}
+}
+
+// isLinked says whether the connector is connected to the service by itself, at
+// the port that its transport is said to use, and not by some other way.
+func (s *scene) isLinked(pid string) {
+	s.t.Helper()
+	const established = "01"
+	table, err := os.ReadFile("/proc/" + pid + "/net/tcp")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	host := netip.MustParseAddr(s.profile.host).As4()
+	// The kernel writes addresses as numbers in its own order of bytes.
+	want := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(host[:]), s.profile.signalling)
+	for line := range strings.Lines(string(table)) {
+		if fields := strings.Fields(line); len(fields) > 3 && fields[2] == want && fields[3] == established {
+			return
+		}
+	}
+	s.t.Errorf("the connector has no connection to port %d of %s:\n%s", s.profile.signalling, s.profile.host, table)
 }
 
 // pid returns the process of the container of the pod with a label.

@@ -40,8 +40,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(code)
 	}
-	if why := missing(); why != "" {
-		if os.Getenv("REQUIRE_ISOLATION") != "" {
+	why, required := missing()
+	if why != "" {
+		if required {
 			fmt.Fprintln(os.Stderr, "egress: these tests must run here, but", why)
 			os.Exit(1)
 		}
@@ -54,20 +55,22 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// missing says what the tests need and do not have.
-func missing() string {
+// missing says what the tests need and do not have, and whether that is a failure:
+// REQUIRE_CLUSTER asks for the control plane, REQUIRE_ISOLATION for root as well.
+func missing() (why string, required bool) {
+	required = os.Getenv("REQUIRE_ISOLATION") != ""
 	if os.Getenv("KUBECLUSTER_BIN") == "" {
-		return "KUBECLUSTER_BIN is not set: run `make test`, which builds the control plane"
+		return "KUBECLUSTER_BIN is not set: run `make test`, which builds the control plane", required || os.Getenv("REQUIRE_CLUSTER") != ""
 	}
 	if os.Geteuid() != 0 {
-		return "network namespaces need root: run `sudo make test`, or these tests alone"
+		return "network namespaces need root: run `sudo make test`, or these tests alone", required
 	}
 	for program, source := range map[string]string{"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Sprintf("the program %s is missing: install the package %s", program, source)
+			return fmt.Sprintf("the program %s is missing: install the package %s", program, source), required
 		}
 	}
-	return ""
+	return "", required
 }
 
 // runOutside builds what is needed, which may take the network, and then runs

@@ -84,11 +84,11 @@ func TestRulesHold(t *testing.T) {
 // inside runs the test again in a network namespace without a way out.
 func inside(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
+	if why := missing(); why != "" {
 		if os.Getenv("REQUIRE_ISOLATION") != "" {
-			t.Fatal("this test must run here, and network namespaces need root")
+			t.Fatal("this test must run here, but ", why)
 		}
-		t.Skip("network namespaces need root")
+		t.Skip(why)
 	}
 	command := exec.Command(os.Args[0], "-test.run=^TestRulesHold$", "-test.v")
 	command.Env = append(os.Environ(), insideVariable+"=1")
@@ -98,6 +98,19 @@ func inside(t *testing.T) {
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
+}
+
+// missing says what the test needs and does not have.
+func missing() string {
+	if os.Geteuid() != 0 {
+		return "network namespaces need root"
+	}
+	for program, source := range map[string]string{"ip": "iproute2", "nft": "nftables"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Sprintf("the program %s is missing: install the package %s", program, source)
+		}
+	}
+	return ""
 }
 
 func open(t *testing.T, address netip.Addr) *sandbox.Sandbox {
