@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -285,6 +286,25 @@ func (h *harness) remove(o client.Object, name string) {
 }
 
 var errInjected = errors.New("injected failure")
+
+// sameWhateverWriteFails runs a scenario without a failure, which must make atLeast
+// writes, and then with each of its writes failing once, in turn: the state must
+// come out the same. failAt is the number of the write to fail, from 1; 0 for none.
+func sameWhateverWriteFails(t *testing.T, atLeast int, run func(t *testing.T, failAt int) (state map[string]string, writes int)) {
+	t.Helper()
+	clean, writes := run(t, 0)
+	if writes < atLeast {
+		t.Fatalf("only %d writes were counted", writes)
+	}
+	for n := 1; n <= writes; n++ {
+		t.Run(fmt.Sprintf("write %d", n), func(t *testing.T) {
+			got, _ := run(t, n)
+			if diff := cmp.Diff(clean, got); diff != "" {
+				t.Errorf("the state differs from that without a failure (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
 
 // What differs from run to run: the names of revisions, as the CA bundle does, and
 // which certificate is renewed next and when, as keys do.

@@ -56,7 +56,7 @@ func (r *Reconciler) claim(ctx context.Context, pc *v1alpha1.PassthroughConnecto
 	err := r.client.Update(ctx, secret, client.FieldOwner(v1alpha1.OperatorName))
 	switch {
 	case apierrors.IsConflict(err):
-		return nil, changedMeanwhile(secret.Name)
+		return nil, changedMeanwhile(v1alpha1.ReasonRenewalFailed, secret)
 	case err != nil:
 		return nil, fmt.Errorf("writing Secret %s, without which its certificate is not renewed: %w", secret.Name, err)
 	}
@@ -79,10 +79,9 @@ func claimedBy(secret *corev1.Secret, holder string) (until time.Time, other boo
 	return until, found && err == nil && who != holder
 }
 
-func changedMeanwhile(name string) error {
-	return &waitingError{
-		reason: v1alpha1.ReasonRenewalFailed, message: fmt.Sprintf("Secret %s changed during the pass", name), after: jittered(recheckConflict),
-	}
+// changedMeanwhile says that the pass did not know the Secret as it is.
+func changedMeanwhile(reason string, secret *corev1.Secret) error {
+	return &waitingError{reason: reason, message: fmt.Sprintf("Secret %s changed during the pass", secret.Name), after: jittered(recheckConflict)}
 }
 
 // release takes a claim back. If that fails, it ends by itself.
@@ -138,7 +137,7 @@ func (r *Reconciler) storeRenewal(ctx context.Context, pc *v1alpha1.PassthroughC
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the renewed certificate could not be stored in Secret %s; the operator keeps it in memory and tries again, and the old one is still good: %w", secret.Name, errors.Join(last))
+		return nil, fmt.Errorf("the renewed certificate could not be stored in Secret %s; the operator keeps it in memory and tries again, and the old one is still good: %w", secret.Name, firstOf(last, err))
 	}
 	r.memory.storedRenewal(pc.UID, in.index)
 	return &issued.Identity, nil
@@ -174,7 +173,7 @@ func (r *Reconciler) endOverlap(ctx context.Context, pc *v1alpha1.PassthroughCon
 	case apierrors.IsNotFound(err):
 		return nil
 	case apierrors.IsConflict(err):
-		return changedMeanwhile(secret.Name)
+		return changedMeanwhile(v1alpha1.ReasonRenewalFailed, secret)
 	case err != nil:
 		return fmt.Errorf("removing the previous pair from Secret %s: %w", secret.Name, err)
 	}

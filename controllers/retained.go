@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -72,7 +73,8 @@ func (o *observation) retention() time.Duration {
 
 // planRetained plans what becomes of identities when connectors go and come: one
 // that is not used any more is marked with the time, one that was kept long enough
-// is dropped, and one that is used again loses its mark.
+// is dropped once its Deployment is gone, whose pods could not start without it, and
+// one that is used again loses its mark.
 func planRetained(p *plan, o observation, _ string) {
 	for i := range o.instances {
 		in := &o.instances[i]
@@ -84,17 +86,31 @@ func planRetained(p *plan, o observation, _ string) {
 		}
 	}
 	for _, kept := range o.retained {
+		if kept.since.After(o.now) {
+			kept.since = time.Time{} // no time that the operator has noted: noted again
+		}
 		until := kept.since.Add(o.retention())
 		switch {
 		case kept.since.IsZero() && o.retention() > 0:
 			p.retain = append(p.retain, kept.secret)
 			p.wake(o.now.Add(o.retention()))
 		case kept.since.IsZero(), !o.now.Before(until):
-			p.drop = append(p.drop, kept)
+			if !o.hasDeployment(kept.index) { // its end starts the next pass
+				p.drop = append(p.drop, kept)
+			}
 		default:
 			p.wake(until)
 		}
 	}
+}
+
+// hasDeployment reports whether there is a Deployment of a connector that the
+// specification does not ask for any more.
+func (o *observation) hasDeployment(index int) bool {
+	return slices.ContainsFunc(o.surplus, func(object client.Object) bool {
+		_, is := object.(*appsv1.Deployment)
+		return is && object.GetLabels()[v1alpha1.LabelIndex] == strconv.Itoa(index)
+	})
 }
 
 // keepIdentities carries the plan for unused identities out.
@@ -133,9 +149,7 @@ func (r *Reconciler) markIdentity(ctx context.Context, secret *corev1.Secret, si
 	case apierrors.IsNotFound(err):
 		return nil // the next pass sees that
 	case apierrors.IsConflict(err):
-		return &waitingError{
-			reason: v1alpha1.ReasonWriteFailed, message: fmt.Sprintf("Secret %s changed during the pass", secret.Name), after: jittered(recheckConflict),
-		}
+		return changedMeanwhile(v1alpha1.ReasonWriteFailed, secret)
 	case err != nil:
 		return fmt.Errorf("noting on Secret %s whether it is used: %w", secret.Name, err)
 	}
@@ -163,9 +177,7 @@ func (r *Reconciler) dropIdentity(ctx context.Context, o observation, kept retai
 	case apierrors.IsNotFound(err):
 		return nil
 	case apierrors.IsConflict(err):
-		return &waitingError{
-			reason: v1alpha1.ReasonWriteFailed, message: fmt.Sprintf("Secret %s changed during the pass", secret.Name), after: jittered(recheckConflict),
-		}
+		return changedMeanwhile(v1alpha1.ReasonWriteFailed, secret)
 	case err != nil:
 		return fmt.Errorf("dropping the unused identity in Secret %s: %w", secret.Name, err)
 	}
