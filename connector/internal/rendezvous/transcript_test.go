@@ -52,6 +52,14 @@ type transcriptStep struct {
 	granted bool
 }
 
+// with are the step's bytes with the sequence that the connector really named.
+func (s transcriptStep) with(granted []byte) []byte {
+	if !s.granted {
+		return s.bytes
+	}
+	return bytes.ReplaceAll(s.bytes, transcriptGranted, granted)
+}
+
 // readTranscript reads the file and the vectors that it names.
 func readTranscript(t *testing.T) (steps []transcriptStep) {
 	t.Helper()
@@ -80,20 +88,14 @@ func readTranscript(t *testing.T) (steps []transcriptStep) {
 	return steps
 }
 
+// readVector reads a file of the transcript: hex with comments, or text.
 func readVector(t *testing.T, name string) []byte {
 	t.Helper()
-	folder := filepath.Join("..", "..", "wire", "internal", "vectors", "testdata")
-	for _, extension := range []string{".json", ".txt"} {
-		text := name + extension
-		if name == "verdict-success" && extension == ".json" {
-			continue // the header's text is what is sent
-		}
-		if data, err := os.ReadFile(filepath.Join(folder, text)); err == nil {
-			return bytes.TrimSpace(data)
-		}
-	}
-	data, err := os.ReadFile(filepath.Join(folder, name+".hex"))
+	data, err := os.ReadFile(filepath.Join("..", "..", "wire", "internal", "vectors", "testdata", name))
 	must(t, err)
+	if filepath.Ext(name) != ".hex" {
+		return bytes.TrimSpace(data)
+	}
 	var digits strings.Builder
 	for line := range strings.Lines(string(data)) {
 		if !strings.HasPrefix(line, "#") {
@@ -115,39 +117,19 @@ func must(t *testing.T, err error) {
 // transcriptGranted is the sequence that the connector of the transcript names.
 var transcriptGranted = []byte{0xC4, 0xC3, 0xC2, 0xC1, 0xC6, 0xC5, 0xC8, 0xC7, 0xC9, 0xCA, 0xCB, 0xCC, 0xCD, 0xCE, 0xCF, 0xD0}
 
-// TestTheConnectorPlaysTheTranscript lets a handler play the connector's part,
-// from the signal on the link to the posted verdict, and compares every byte.
-func TestTheConnectorPlaysTheTranscript(t *testing.T) {
-	steps := readTranscript(t)
-	fetched, posted := make(chan []byte, 1), make(chan string, 1)
-	s := emptyStage(t)
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != signal.FetchPath {
-			posted <- r.Header.Get("x-cwap-backend-response")
-			return
-		}
-		socket, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer func() { _ = socket.CloseNow() }()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		_, message, err := socket.Read(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		fetched <- message
-		// The transcript has no ciphertext; nothing of the request is compared.
-		wanted := request(t, "P@ssw0rd")
-		wanted.OverriddenReturnHost = transcriptProxy
-		if err := socket.Write(ctx, websocket.MessageText, document(t, wanted)); err != nil {
-			t.Error(err)
-		}
-		_, _, _ = socket.Read(ctx) // until the connector leaves
-	}))
+// transcriptWorld is all that the connector of the transcript meets.
+type transcriptWorld struct {
+	*stage
+	conn    net.Conn // to the relay instance
+	fetched chan []byte
+	posted  chan string
+	granted []byte // the sequence that the connector names
+}
+
+func newTranscriptWorld(t *testing.T) *transcriptWorld {
+	t.Helper()
+	w := &transcriptWorld{stage: emptyStage(t), fetched: make(chan []byte, 1), posted: make(chan string, 1), granted: transcriptGranted}
+	server := httptest.NewTLSServer(http.HandlerFunc(w.proxyHost))
 	t.Cleanup(server.Close)
 	client := server.Client()
 	transport := client.Transport.(*http.Transport)
@@ -158,55 +140,91 @@ func TestTheConnectorPlaysTheTranscript(t *testing.T) {
 		}
 		return (&net.Dialer{}).DialContext(ctx, "tcp", server.Listener.Addr().String())
 	}
-	s.begin(client, func(o *Options) { o.Pins = transcriptPins{} })
+	w.begin(client, func(o *Options) { o.Pins = transcriptPins{} })
+	return w
+}
 
-	var conn net.Conn
-	granted := transcriptGranted
-	for _, step := range steps {
-		want := step.bytes
-		if step.granted {
-			want = bytes.ReplaceAll(want, transcriptGranted, granted)
-		}
-		switch {
-		case step.name == "connect":
-			s.handler.Handle(want[8:]) // behind the head of the AMQP section
-			conn = <-s.relay
-			defer conn.Close()
-			must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+// proxyHost hands the request out and takes the verdict.
+func (w *transcriptWorld) proxyHost(rw http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != signal.FetchPath {
+		w.posted <- r.Header.Get("x-cwap-backend-response")
+		return
+	}
+	socket, err := websocket.Accept(rw, r, nil)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	defer func() { _ = socket.CloseNow() }()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, message, err := socket.Read(ctx)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	w.fetched <- message
+	// The transcript has no ciphertext; nothing of the request is compared.
+	wanted := request(w.t, "P@ssw0rd")
+	wanted.OverriddenReturnHost = transcriptProxy
+	if err := socket.Write(ctx, websocket.MessageText, document(w.t, wanted)); err != nil {
+		w.t.Error(err)
+	}
+	_, _, _ = socket.Read(ctx) // until the connector leaves
+}
+
+// say plays a step of the cloud.
+func (w *transcriptWorld) say(name string, b []byte) {
+	w.t.Helper()
+	switch name {
+	case "connect.hex":
+		w.handler.Handle(b[8:]) // behind the head of the AMQP section
+		w.conn = <-w.relay
+		w.t.Cleanup(func() { w.conn.Close() })
+		must(w.t, w.conn.SetDeadline(time.Now().Add(time.Minute)))
+		return
+	case "accept-reply.hex":
+		b = relay.AppendPrefixed(nil, b)
+	}
+	_, err := w.conn.Write(b)
+	must(w.t, err)
+}
+
+// hear returns what the connector does at a step that has so many bytes.
+func (w *transcriptWorld) hear(name string, size int) []byte {
+	w.t.Helper()
+	switch name {
+	case "accept.hex":
+		message, err := relay.ReadPrefixed(w.conn, relay.MaxMessage)
+		must(w.t, err)
+		return message
+	case "fetch.json":
+		return <-w.fetched
+	case "verdict-success.txt":
+		return []byte(<-w.posted)
+	}
+	got := make([]byte, size)
+	_, err := io.ReadFull(w.conn, got)
+	must(w.t, err)
+	return got
+}
+
+// TestTheConnectorPlaysTheTranscript lets a handler play the connector's part,
+// from the signal on the link to the posted verdict, and compares every byte.
+func TestTheConnectorPlaysTheTranscript(t *testing.T) {
+	w := newTranscriptWorld(t)
+	for _, step := range readTranscript(t) {
+		if step.cloud {
+			w.say(step.name, step.with(w.granted))
 			continue
-		case step.cloud && step.name == "accept-reply":
-			want = relay.AppendPrefixed(nil, want)
-			fallthrough
-		case step.cloud:
-			_, err := conn.Write(want)
-			must(t, err)
-			continue
 		}
-		var got []byte
-		switch step.name {
-		case "accept":
-			message, err := relay.ReadPrefixed(conn, relay.MaxMessage)
-			must(t, err)
-			got = message
-		case "fetch":
-			got = <-fetched
-		case "verdict-success":
-			got = []byte(<-posted)
-		default:
-			got = make([]byte, len(want))
-			_, err := io.ReadFull(conn, got)
-			must(t, err)
-		}
-		if step.name == "create-sequence-response" {
-			if at := bytes.Index(want, transcriptGranted); at >= 0 && len(got) >= at+16 {
-				granted = bytes.Clone(got[at : at+16])
-				want = bytes.ReplaceAll(want, transcriptGranted, granted)
-			}
-			if bytes.Equal(granted, transcriptGranted) {
+		got := w.hear(step.name, len(step.bytes))
+		if at := bytes.Index(step.bytes, transcriptGranted); step.name == "create-sequence-response.hex" && len(got) >= at+16 {
+			if w.granted = bytes.Clone(got[at : at+16]); bytes.Equal(w.granted, transcriptGranted) {
 				t.Fatal("the connector draws no sequence of its own")
 			}
 		}
-		if !bytes.Equal(got, want) {
+		if want := step.with(w.granted); !bytes.Equal(got, want) {
 			t.Fatalf("%s: the connector wrote\n% X\nand the transcript has\n% X", step.name, got, want)
 		}
 	}
