@@ -64,7 +64,8 @@ type behaviour struct {
 	answer       signal.Verdict // instead of the validation's, if not zero
 	rawAnswer    string         // instead of a verdict
 	respondAfter <-chan struct{}
-	anotherID    bool // in SignalConnectorResponse
+	creditAfter  <-chan struct{} // links take no message before
+	anotherID    bool            // in SignalConnectorResponse
 	// On reliable endpoints only, see converse.
 	session      sessionBehaviour
 	abandon      bool // a fetch is not ended in order
@@ -242,13 +243,31 @@ func (c *connector) listen(endpoint bootstrap.Endpoint) {
 	if _, err := session.NewSender(c.t.Context(), address, &goamqp.SenderOptions{Name: name + ":out", Properties: properties}); err != nil {
 		c.t.Fatal(err)
 	}
-	receiver, err := session.NewReceiver(c.t.Context(), address, &goamqp.ReceiverOptions{Name: name + ":in", Properties: properties, Credit: 1000})
+	const credit = 1000
+	options := &goamqp.ReceiverOptions{Name: name + ":in", Properties: properties, Credit: credit}
+	_, plan := c.plan()
+	if plan.creditAfter != nil {
+		options.Credit = -1 // by IssueCredit alone
+	}
+	receiver, err := session.NewReceiver(c.t.Context(), address, options)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
-	serving.Go(func() { c.serve(ctx, receiver, &serving) })
+	serving.Go(func() {
+		if plan.creditAfter != nil {
+			select {
+			case <-plan.creditAfter:
+			case <-ctx.Done():
+				return
+			}
+			if err := receiver.IssueCredit(credit); err != nil {
+				c.t.Error(err)
+			}
+		}
+		c.serve(ctx, receiver, &serving)
+	})
 	c.t.Cleanup(func() {
 		cancel()
 		client.Close()

@@ -5,10 +5,12 @@ package cloud_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"testing"
@@ -255,6 +257,38 @@ func soon(t *testing.T, ready cloud.Ready, password string) (got signin.Result) 
 		return got.Attempts > 0
 	})
 	return got
+}
+
+// A link comes a moment before its credit. A request that finds links and no
+// credit waits for it.
+func TestARequestWaitsForCredit(t *testing.T) {
+	ready := start(t, cloud.Options{Namespaces: 1}).Ready()
+	asked := make(chan struct{})
+	connect(t, ready, "server1", right, behaviour{creditAfter: asked})
+	results := make(chan signin.Result, 1)
+	go func() {
+		var got signin.Result
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(asked) }})
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, ready.Web+"/api/signin", strings.NewReader(fmt.Sprintf(`{"username":%q,"password":%q}`, user, right)))
+		if err != nil {
+			t.Error(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Error(err)
+			close(results)
+			return
+		}
+		defer answer.Body.Close()
+		if err := json.NewDecoder(answer.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		results <- got
+	}()
+	if got := <-results; got.Verdict != "success" || got.Attempts != 1 {
+		t.Errorf("got %+v, want a success", got)
+	}
 }
 
 // reliableTenant offers one reliable endpoint.
