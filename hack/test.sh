@@ -4,10 +4,12 @@
 #
 # Runs every test of the repository. Needs only Go: the control plane that the
 # API server tests and the end-to-end test use is built from Go modules once
-# and cached by content (hack/cluster/build.sh).
+# and cached by content (hack/cluster/build.sh). The tests of network policies
+# also need root, nftables and iproute2, and say so where they are left out.
 #
 #   KUBEBUILDER_ASSETS  a directory with etcd and kube-apiserver to use for the
 #                       API server tests instead of the built ones
+#   REQUIRE_ISOLATION=1 fail where the tests of network policies cannot run
 #   SKIP_CLUSTER=1      leave out the tests that need a control plane
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,7 +35,7 @@ step "unit, wire vector, fuzz seed and API server tests, with the race detector"
 # The end-to-end package starts a whole cluster, and the interoperability tests
 # many processes; they run by themselves afterwards so that nothing competes
 # with them for the processor.
-mapfile -t packages < <(go list ./... | grep -vE '/hack/(e2e|interop)$')
+mapfile -t packages < <(go list ./... | grep -vE '/hack/(e2e|e2e/egress|interop)$')
 go test -race -shuffle=on -timeout 20m "${packages[@]}"
 
 step "connector processes against the tenant: every path, and faults at every moment"
@@ -48,3 +50,6 @@ step "the Helm chart, rendered with the pinned Helm and checked by the API serve
 
 step "end to end: apply a PassthroughConnector, sign users in, break things"
 go test -timeout 30m -v ./hack/e2e
+
+step "end to end in a network namespace: what network policies let out (needs root)"
+go test -timeout 30m -v ./hack/e2e/egress

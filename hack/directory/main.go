@@ -62,7 +62,7 @@ const maxMoreUsers = 10000
 func run(ctx context.Context, args []string, logs io.Writer) error {
 	flags := flag.NewFlagSet("directory", flag.ContinueOnError)
 	flags.SetOutput(logs)
-	listen := flags.String("listen", "127.0.0.1:0", "loopback address and port to listen on; port 0 takes a free one")
+	listen := flags.String("listen", "127.0.0.1:0", "address and port to listen on: loopback or, in a network namespace, kept for documentation; port 0 takes a free one")
 	dir := flags.String("dir", "", "directory that keeps the CA (required)")
 	readyFile := flags.String("ready-file", "", "file to write address and CA file to, as JSON, when serving")
 	acceptEverything := flags.Bool("accept-everything", false, "accept every credential, which connectors must notice and refuse to work with")

@@ -83,7 +83,7 @@ func parse(args []string, stderr io.Writer) (opts cloud.Options, readyFile strin
 	}
 	flags.StringVar(&opts.Dir, "dir", "", "directory for the tenant's state; start again with the same one to get the same tenant (required)")
 	flags.StringVar(&opts.TenantID, "tenant-id", "", "the tenant's GUID (required)")
-	flags.StringVar(&opts.Listen, "listen", "127.0.0.1", "loopback address to listen on")
+	flags.StringVar(&opts.Listen, "listen", "127.0.0.1", "address to listen on: a loopback address or, in a network namespace, one kept for documentation")
 	flags.StringVar(&opts.Web, "web", "", "loopback address and port of pages and API (default: the last start's, or a free port)")
 	flags.StringVar(&opts.ServiceDomain, "service-domain", "msappproxy.test", "domain of the service hosts, under a reserved top-level domain")
 	flags.StringVar(&opts.RelayDomain, "relay-domain", "servicebus.test", "domain of the relay hosts, under a reserved top-level domain")

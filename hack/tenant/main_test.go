@@ -30,7 +30,7 @@ func TestUsageErrors(t *testing.T) {
 		"an unknown flag":   {[]string{"serve", "--port", "1"}, "flag provided but not defined"},
 		"an extra argument": {[]string{"serve", "now"}, `unexpected argument "now"`},
 		"no directory":      {[]string{"serve", "--tenant-id", "6f5e4d3c-2b1a-4908-8716-253443526170"}, "--dir"},
-		"a public address":  {[]string{"serve", "--dir", "d", "--tenant-id", "6f5e4d3c-2b1a-4908-8716-253443526170", "--listen", "0.0.0.0"}, "not a loopback address"},
+		"a public address":  {[]string{"serve", "--dir", "d", "--tenant-id", "6f5e4d3c-2b1a-4908-8716-253443526170", "--listen", "0.0.0.0"}, "neither a loopback address"},
 		"the real service":  {[]string{"serve", "--dir", "d", "--tenant-id", "6f5e4d3c-2b1a-4908-8716-253443526170", "--service-domain", "msappproxy.net"}, "must not stand in"},
 		"several faults":    {[]string{"serve", "--tenant-id", "x"}, "--dir must name the directory for the tenant's state\n--tenant-id"},
 	} {

@@ -20,5 +20,5 @@
 //
 // It never logs passwords. Its users and their password are public, its CA is
 // its own: it must not hold a real account, and refuses to listen on an address
-// that is not loopback.
+// that is neither loopback nor kept for documentation.
 package ldapserver

@@ -9,16 +9,20 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"github.com/passthrough-dev/connector-operator/hack/internal/testaddress"
 )
 
 // Options configures a Server.
 type Options struct {
-	// Listen is a loopback address with a port; port 0 takes a free one.
+	// Listen is a loopback address, or one kept for documentation (RFC 5737), with a
+	// port; port 0 takes a free one.
 	Listen string
 	// Dir is where the CA lives, so that a server that is started again is
 	// trusted as before. It is created if missing.
@@ -61,7 +65,8 @@ type Server struct {
 
 // Start listens and serves until ctx ends or Close is called.
 func Start(ctx context.Context, opts Options) (*Server, error) {
-	if err := loopbackOnly(opts.Listen); err != nil {
+	host, err := testHost(opts.Listen)
+	if err != nil {
 		return nil, err
 	}
 	authority, err := openAuthority(opts.Dir)
@@ -71,6 +76,9 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	names := opts.HostNames
 	if !opts.HostNamesOnly {
 		names = append([]string{"localhost", "127.0.0.1", "::1"}, names...)
+		if !host.IsLoopback() {
+			names = append(names, host.String())
+		}
 	}
 	certificate, err := authority.issue(names)
 	if err != nil {
@@ -108,15 +116,17 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	return s, nil
 }
 
-func loopbackOnly(listen string) error {
+// testHost returns the address, if no network can reach it.
+func testHost(listen string) (netip.Addr, error) {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
-		return fmt.Errorf("listen address %q is not host:port: %w", listen, err)
+		return netip.Addr{}, fmt.Errorf("listen address %q is not host:port: %w", listen, err)
 	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return fmt.Errorf("listen address %q is not a loopback address; this directory is for tests, its password is public", listen)
+	address, err := netip.ParseAddr(host)
+	if err != nil || !testaddress.IsSafe(address) {
+		return netip.Addr{}, fmt.Errorf("listen address %q is not a loopback address, nor one kept for documentation; this directory is for tests, its password is public", listen)
 	}
-	return nil
+	return address, nil
 }
 
 // Addr is the host:port that the server listens on.

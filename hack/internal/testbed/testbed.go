@@ -36,6 +36,7 @@ import (
 const (
 	OperatorNamespace  = "passthrough-system"
 	ConnectorNamespace = "passthrough"
+	NameServerImage    = "nameserver:dev"
 	OperatorImage      = "ghcr.io/passthrough-dev/connector-operator:dev"
 	ConnectorImage     = "ghcr.io/passthrough-dev/connector:dev"
 	// DefaultTenantID is the synthetic tenant that the samples name.
@@ -60,6 +61,14 @@ type Options struct {
 	// Programs is a directory that holds the built programs, as Build leaves
 	// them; empty to build them into Dir.
 	Programs string
+}
+
+// Of returns the testbed with another tenant as its own, for what is made for a
+// tenant: samples and namespaces. It starts and stops nothing.
+func (t *Testbed) Of(tenant *Tenant) *Testbed {
+	other := *t
+	other.Tenant, other.processes = tenant, nil
+	return &other
 }
 
 // Testbed is a running system. Its methods may be called concurrently.
@@ -113,6 +122,11 @@ func Start(ctx context.Context, opts Options) (_ *Testbed, err error) {
 	}()
 	if !built {
 		if err := t.build(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if !opts.WithoutCluster {
+		if err := t.findTools(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -173,12 +187,23 @@ func Build(ctx context.Context, dir string) error {
 	return t.build(ctx)
 }
 
-// build compiles the programs and the control plane. Compiled packages
+// BuildAll is Build for testbeds with a cluster. What it leaves in the caches
+// makes Start, with Options.Programs, need no network.
+func BuildAll(ctx context.Context, dir string, progress func(string)) error {
+	repo, err := findRepository()
+	if err != nil {
+		return err
+	}
+	t := &Testbed{repo: repo, opts: Options{Programs: dir, Progress: progress}}
+	return errors.Join(t.build(ctx), t.findTools(ctx))
+}
+
+// build compiles the programs. Compiled packages
 // are cached by the go command, so a second run takes a second or two.
 func (t *Testbed) build(ctx context.Context) error {
 	programs := map[string]string{"connector": "./connector", "tenant": "./hack/tenant", "directory": "./hack/directory"}
 	if !t.opts.WithoutCluster {
-		programs["operator"] = "."
+		programs["operator"], programs["nameserver"] = ".", "./hack/nameserver"
 	}
 	t.opts.Progress("building " + strings.Join(slices.Sorted(maps.Keys(programs)), ", "))
 	for name, pkg := range programs {
@@ -188,9 +213,11 @@ func (t *Testbed) build(ctx context.Context) error {
 			return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 		}
 	}
-	if t.opts.WithoutCluster {
-		return nil
-	}
+	return nil
+}
+
+// findTools builds Helm and the control plane, which are cached by content.
+func (t *Testbed) findTools(ctx context.Context) error {
 	t.opts.Progress("building Helm from source (the first time takes minutes, later seconds)")
 	helm, err := t.script(ctx, "hack", "helm", "build.sh")
 	if err != nil {
@@ -271,6 +298,7 @@ func (t *Testbed) startCluster(ctx context.Context) error {
 		return fmt.Errorf("removing the old ready file of the cluster: %w", err)
 	}
 	args := append([]string{"up", "--dir", dir,
+		"--image", NameServerImage + "=" + t.Binary("nameserver"),
 		"--image", OperatorImage + "=" + t.Binary("operator"),
 		"--image", ConnectorImage + "=" + t.Binary("connector")}, t.opts.ClusterArgs...)
 	p, err := t.start("kubecluster", filepath.Join(t.cluster, "kubecluster"), args...)
@@ -286,9 +314,11 @@ func (t *Testbed) startCluster(ctx context.Context) error {
 }
 
 // StartTenant starts a further tenant beside the testbed's own.
-func (t *Testbed) StartTenant(ctx context.Context, name, tenantID string) (*Tenant, error) {
+// Further arguments are added to the command line.
+func (t *Testbed) StartTenant(ctx context.Context, name, tenantID string, more ...string) (*Tenant, error) {
 	ready := filepath.Join(t.Dir, "run", name+".json")
 	args := []string{"serve", "--dir", filepath.Join(t.Dir, name), "--tenant-id", tenantID, "--listen", "127.0.0.1", "--ready-file", ready}
+	args = append(args, more...)
 	p, err := t.start(name, t.Binary("tenant"), args...)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,8 @@ type Options struct {
 	Images process.Images
 	// Taints are put on the node when it registers for the first time.
 	Taints []corev1.Taint
+	// Isolate gives each pod namespaces of its own, and enforces network policies.
+	Isolate bool
 	// CrashBackoff and CrashBackoffMax bound the delays between restarts.
 	CrashBackoff, CrashBackoffMax time.Duration
 }
@@ -58,12 +60,13 @@ func Parse(arguments []string) (Options, error) {
 	flags.StringVar(&options.OS, "os", "linux", "operating system the node claims to have: linux or windows")
 	flags.StringVar(&options.Kubeconfig, "kubeconfig", "", "client configuration of the node")
 	flags.StringVar(&options.Dir, "dir", "", "directory for the pods' files and logs")
-	flags.TextVar(&options.Address, "address", netip.MustParseAddr("127.0.0.1"), "loopback address of the node")
+	flags.TextVar(&options.Address, "address", netip.MustParseAddr("127.0.0.1"), "address of the node")
 	flags.IntVar(&options.Port, "port", 10250, "port that serves container logs")
-	flags.TextVar(&options.PodBlock, "pod-cidr", netip.Prefix{}, "block of the pods' loopback addresses")
+	flags.TextVar(&options.PodBlock, "pod-cidr", netip.Prefix{}, "block of the pods' addresses")
 	flags.StringVar(&options.Certificate, "tls-cert-file", "", "serving certificate")
 	flags.StringVar(&options.Key, "tls-private-key-file", "", "key of the serving certificate")
 	flags.StringVar(&options.ClientCA, "client-ca-file", "", "authority of the API server's client certificate")
+	flags.BoolVar(&options.Isolate, "isolate", false, "give each pod a network namespace and enforce the egress of network policies (needs root)")
 	flags.DurationVar(&options.CrashBackoff, "crash-backoff", time.Second, "delay before the second restart of a crashing container; doubles from there")
 	flags.DurationVar(&options.CrashBackoffMax, "crash-backoff-max", 30*time.Second, "longest delay before a restart")
 	flags.Func("image", "program for an image, NAME=/path; repeat for more", func(text string) error {

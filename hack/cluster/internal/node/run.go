@@ -37,6 +37,8 @@ import (
 )
 
 const (
+	// admitTimeout bounds putting rules in force for a new pod.
+	admitTimeout = 30 * time.Second
 	// stopGrace is how long pods get when the node itself is stopped.
 	stopGrace = 4 * time.Second
 	// podWorkers bounds how many pods are created or deleted at a time.
@@ -89,19 +91,29 @@ func run(ctx context.Context, options Options, log logr.Logger) error {
 	if !cache.WaitForCacheSync(ctx.Done(), informer.Informer().HasSynced) {
 		return nil // told to stop before the API server answered
 	}
-	pods := newProvider(life, client, informer, &pod.Config{
+	config := &pod.Config{
 		OS: options.OS, HostIP: options.Address, APIServer: restConfig.Host,
 		PodDir: filepath.Join(options.Dir, "pods"), LogDir: filepath.Join(options.Dir, "logs"),
 		Backoff:     backoff.Policy{Base: options.CrashBackoff, Max: options.CrashBackoffMax, ResetAfter: forgiveAfter},
 		Allocatable: capacity(),
 		Runtime:     processes{}, Images: options.Images, Tokens: tokens{client.CoreV1()},
 		Objects: objects.New(client.CoreV1().RESTClient()), Addresses: addresses, Events: recorder, Log: log,
-	})
-	if err := pods.forgetGone(); err != nil {
-		return err
 	}
 	var group sync.WaitGroup
 	defer group.Wait()
+	if options.Isolate {
+		isolated, err := isolate(life, options, client, recorder, log)
+		if err != nil {
+			return err
+		}
+		config.Sandboxes = isolated
+		group.Go(func() { isolated.policies.Run(life) })
+	}
+	pods := newProvider(life, client, informer, config)
+	if err := pods.forgetGone(); err != nil {
+		end(err)
+		return err
+	}
 	group.Go(func() { end(serve(life, options, pods)) })
 	group.Go(func() { end(runNode(life, client, options)) })
 	group.Go(func() { end(runPods(life, client, informer, pods, recorder)) })

@@ -26,11 +26,13 @@ const (
 	clientBurst = "400"
 )
 
+// endpointControllers are left out unless pods are isolated: they have loopback
+// addresses then, and the API refuses those in endpoints and endpoint slices.
+// These would fail, again and again, for each service.
+var endpointControllers = []string{"-endpoints-controller", "-endpointslice-controller", "-endpointslice-mirroring-controller"}
+
 // disabledControllers are those that could only do harm here.
 var disabledControllers = []string{
-	// Pods have loopback addresses, and the API refuses those in endpoints and
-	// endpoint slices: these would fail, again and again, for each service.
-	"-endpoints-controller", "-endpointslice-controller", "-endpointslice-mirroring-controller",
 	// Nodes provide no volumes that could be attached or bound, and two of
 	// these make directories in the host's /usr.
 	"-persistentvolume-attach-detach-controller", "-persistentvolume-binder-controller", "-persistentvolume-expander-controller",
@@ -108,7 +110,11 @@ func apiServerComponent(files layout, addresses *network) component {
 	}}
 }
 
-func controllerManagerComponent(files layout) component {
+func controllerManagerComponent(files layout, options Options) component {
+	controllers := append([]string{"*"}, disabledControllers...)
+	if !options.Isolate {
+		controllers = append(controllers, endpointControllers...)
+	}
 	return component{name: controllerManagerName, grace: 3 * time.Second, argv: []string{
 		controllerManagerName,
 		"--kubeconfig=" + files.userFile(controllerManagerName),
@@ -117,7 +123,7 @@ func controllerManagerComponent(files layout) component {
 		"--service-account-private-key-file=" + files.pkiFile(serviceAccount+".key"), "--root-ca-file=" + files.pkiFile(clusterCA+".crt"),
 		"--cluster-signing-cert-file=" + files.pkiFile(clusterCA+".crt"), "--cluster-signing-key-file=" + files.pkiFile(clusterCA+".key"),
 		"--kube-api-qps=" + clientQPS, "--kube-api-burst=" + clientBurst,
-		"--controllers=*," + strings.Join(disabledControllers, ","),
+		"--controllers=" + strings.Join(controllers, ","),
 	}}
 }
 
@@ -139,6 +145,9 @@ func nodeComponent(files layout, addresses *network, options Options, spec nodeS
 		"--tls-cert-file=" + files.pkiFile(spec.name+".crt"), "--tls-private-key-file=" + files.pkiFile(spec.name+".key"),
 		"--client-ca-file=" + files.pkiFile(clusterCA+".crt"),
 		"--crash-backoff=" + options.CrashBackoff.String(), "--crash-backoff-max=" + options.CrashBackoffMax.String(),
+	}
+	if options.Isolate {
+		argv = append(argv, "--isolate")
 	}
 	for _, image := range options.Images {
 		argv = append(argv, "--image="+image)

@@ -14,6 +14,8 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+
+	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/sandbox"
 )
 
 const (
@@ -24,7 +26,8 @@ const (
 	nodeBits = 20
 )
 
-// network is the cluster's part of the loopback network, 127.N.0.0/16. No two
+// network is the cluster's part of the loopback network, 127.N.0.0/16, or of the
+// private 10.N.0.0/16 in a network namespace of its own. No two
 // clusters of a machine share one, so the pods of one never take the ports of
 // another's.
 type network struct {
@@ -33,14 +36,15 @@ type network struct {
 	// Ports are what was free when the cluster was made, by component.
 	Ports map[string]int `json:"ports"`
 
-	claim net.Listener
+	isolated bool
+	claim    net.Listener
 }
 
 // claimNetwork takes the block and ports that the state file remembers, or
 // others where somebody has taken them meanwhile. The claim lasts until this
 // process ends.
-func claimNetwork(ctx context.Context, state string, specs []nodeSpec) (*network, error) {
-	claimed := &network{}
+func claimNetwork(ctx context.Context, state string, specs []nodeSpec, isolated bool) (*network, error) {
+	claimed := &network{isolated: isolated}
 	data, err := os.ReadFile(state)
 	if err == nil {
 		err = json.Unmarshal(data, claimed)
@@ -50,6 +54,11 @@ func claimNetwork(ctx context.Context, state string, specs []nodeSpec) (*network
 	}
 	if err := claimed.claimBlock(ctx); err != nil {
 		return nil, err
+	}
+	if isolated {
+		if err := claimed.lay(specs); err != nil {
+			return nil, err
+		}
 	}
 	if claimed.Ports == nil {
 		claimed.Ports = map[string]int{}
@@ -94,14 +103,41 @@ func (n *network) claimBlock(ctx context.Context) error {
 	return fmt.Errorf("claiming a part of the loopback network: %w", problem)
 }
 
+// lay gives the control plane and the nodes their addresses, and makes this
+// network namespace the router between pods.
+func (n *network) lay(specs []nodeSpec) error {
+	if err := sandbox.Possible(); err != nil {
+		return err
+	}
+	commands := []string{"link set lo up", fmt.Sprintf("addr replace %s/32 dev lo", n.controlPlane())}
+	for _, spec := range specs {
+		commands = append(commands, fmt.Sprintf("addr replace %s/32 dev lo", n.nodeAddress(spec.index)))
+	}
+	if err := sandbox.IP(commands...); err != nil {
+		return err
+	}
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
+		return fmt.Errorf("making this network namespace a router: %w", err)
+	}
+	return sandbox.WithoutIPv6()
+}
+
+// first is the first byte of all addresses.
+func (n *network) first() byte {
+	if n.isolated {
+		return 10
+	}
+	return 127
+}
+
 // controlPlane is the address of everything but nodes and pods.
 func (n *network) controlPlane() netip.Addr {
-	return netip.AddrFrom4([4]byte{127, byte(n.Block), 0, 1})
+	return netip.AddrFrom4([4]byte{n.first(), byte(n.Block), 0, 1})
 }
 
 // nodeBlock is where the pods of a node get their addresses from.
 func (n *network) nodeBlock(index int) netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(n.Block), byte((index + 1) << (24 - nodeBits)), 0}), nodeBits)
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{n.first(), byte(n.Block), byte((index + 1) << (24 - nodeBits)), 0}), nodeBits)
 }
 
 // nodeAddress is the node's own, the first of its block.

@@ -39,6 +39,9 @@ type Options struct {
 	Nodes map[string]int
 	// WindowsTaints are put on the Windows nodes: KEY=VALUE:EFFECT.
 	WindowsTaints []string
+	// Isolate gives each pod namespaces of its own, and has network policies
+	// enforced. It needs root, and a network namespace made for the cluster.
+	Isolate bool
 	// CrashBackoff and CrashBackoffMax bound the delays between restarts of
 	// crashing containers.
 	CrashBackoff, CrashBackoffMax time.Duration
@@ -49,6 +52,7 @@ func ParseUp(arguments []string) (Options, error) {
 	options := Options{Nodes: map[string]int{"linux": 1, "windows": 1}}
 	flags := flag.NewFlagSet("kubecluster up", flag.ContinueOnError)
 	flags.StringVar(&options.Dir, "dir", "", "directory of the cluster; made if it does not exist (required)")
+	flags.BoolVar(&options.Isolate, "isolate", false, "give each pod a network namespace and enforce the egress of network policies; needs root and a network namespace of its own: unshare --net kubecluster up --isolate")
 	flags.DurationVar(&options.CrashBackoff, "crash-backoff", time.Second, "delay before the second restart of a crashing container; doubles from there")
 	flags.DurationVar(&options.CrashBackoffMax, "crash-backoff-max", 30*time.Second, "longest delay before a restart")
 	flags.Func("image", "program that runs an image, NAME=/path; repeat for more", func(text string) error {

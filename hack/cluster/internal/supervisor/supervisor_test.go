@@ -106,14 +106,14 @@ func TestNodesKeepTheirAddressesWhenOthersAreAdded(t *testing.T) {
 func TestClaimNetwork(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "cluster.json")
 	specs := nodes(map[string]int{"linux": 1})
-	first, err := claimNetwork(t.Context(), state, specs)
+	first, err := claimNetwork(t.Context(), state, specs, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = first.claim.Close() })
 
 	t.Run("another cluster gets another block", func(t *testing.T) {
-		other, err := claimNetwork(t.Context(), filepath.Join(t.TempDir(), "cluster.json"), specs)
+		other, err := claimNetwork(t.Context(), filepath.Join(t.TempDir(), "cluster.json"), specs, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func TestClaimNetwork(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = taken.Close() }()
-		next, err := claimNetwork(t.Context(), state, specs)
+		next, err := claimNetwork(t.Context(), state, specs, false)
 		if err != nil {
 			t.Fatal(err)
 		}

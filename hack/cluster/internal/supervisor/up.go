@@ -44,7 +44,7 @@ func Up(ctx context.Context, options Options, messages io.Writer) error {
 	defer func() { _ = os.Remove(pidFile) }()
 
 	specs := nodes(options.Nodes)
-	addresses, err := claimNetwork(ctx, files.state(), specs)
+	addresses, err := claimNetwork(ctx, files.state(), specs, options.Isolate)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,10 @@ func (r *run) start(ctx context.Context, options Options, addresses *network, sp
 	if !r.wait(ctx, "the API server", api.serves) {
 		return nil
 	}
-	r.stage(controllerManagerComponent(r.files), schedulerComponent(r.files))
+	if options.Isolate && !r.wait(ctx, "the nodes' right to read network policies", api.showPoliciesToNodes) {
+		return nil
+	}
+	r.stage(controllerManagerComponent(r.files, options), schedulerComponent(r.files))
 	var parts []component
 	for _, spec := range specs {
 		parts = append(parts, nodeComponent(r.files, addresses, options, spec))

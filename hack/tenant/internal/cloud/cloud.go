@@ -216,7 +216,7 @@ func (t *Tenant) listen(s *state) error {
 	if t.opts.Web != "" {
 		pages, err = listenTCP(t.opts.Web)
 	} else {
-		pages, err = t.bind(t.opts.Listen, s.Ports.Web)
+		pages, err = t.bind(t.opts.pages(), s.Ports.Web)
 	}
 	if err != nil {
 		return err
@@ -258,7 +258,11 @@ func (t *Tenant) listenTLS(s *state, certificate tls.Certificate) (target func(p
 			return address, ok
 		}, err
 	}
-	service, err := t.bind(t.opts.Listen, s.Ports.TLS)
+	wanted := s.Ports.TLS
+	if !t.opts.loopback() {
+		wanted = portHTTPS // connectors come by themselves, not through the proxy
+	}
+	service, err := t.bind(t.opts.Listen, wanted)
 	if err != nil {
 		return nil, err
 	}

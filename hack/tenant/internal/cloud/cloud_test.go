@@ -474,8 +474,8 @@ func TestOptionsThatAreRefused(t *testing.T) {
 	}{
 		"nothing":                  {cloud.Options{}, "--dir"},
 		"no GUID":                  {cloud.Options{Dir: "x", TenantID: "contoso"}, "--tenant-id"},
-		"every address":            {cloud.Options{Dir: "x", TenantID: tenantID, Listen: "0.0.0.0"}, "not a loopback address"},
-		"a public address":         {cloud.Options{Dir: "x", TenantID: tenantID, Listen: "192.0.2.1"}, "not a loopback address"},
+		"every address":            {cloud.Options{Dir: "x", TenantID: tenantID, Listen: "0.0.0.0"}, "neither a loopback address"},
+		"a public address":         {cloud.Options{Dir: "x", TenantID: tenantID, Listen: "192.0.3.1"}, "neither a loopback address"},
 		"pages on every address":   {cloud.Options{Dir: "x", TenantID: tenantID, Web: ":8080"}, "--web"},
 		"pages on a public one":    {cloud.Options{Dir: "x", TenantID: tenantID, Web: "192.0.2.1:8080"}, "--web"},
 		"the real service's hosts": {cloud.Options{Dir: "x", TenantID: tenantID, ServiceDomain: "msappproxy.net"}, "must not stand in"},

@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/guid"
+	"github.com/passthrough-dev/connector-operator/hack/internal/testaddress"
 	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/signin"
 )
 
@@ -21,9 +22,11 @@ type Options struct {
 	Dir string
 	// TenantID is a GUID. Required, and the same for every start in one Dir.
 	TenantID string
-	// Listen is the loopback address to listen on; default 127.0.0.1.
+	// Listen is the address to listen on, loopback or kept for documentation (RFC
+	// 5737, for network namespaces of tests); default 127.0.0.1.
 	Listen string
-	// Web is the loopback address and port of pages and API; default: Listen
+	// Web is the loopback address and port of pages and API; default: Listen, if
+	// that is a loopback address, else 127.0.0.1,
 	// and the port of the last start, or a free one.
 	Web string
 	// ServiceDomain and RelayDomain stand for msappproxy.net and
@@ -94,8 +97,8 @@ func (o Options) Validate() error {
 	if _, err := guid.Parse(o.TenantID); err != nil {
 		fault("--tenant-id: %w", err)
 	}
-	if address, err := netip.ParseAddr(o.Listen); err != nil || !address.IsLoopback() {
-		fault("--listen %q is not a loopback address: this tenant is for tests and never serves a network", o.Listen)
+	if address, err := netip.ParseAddr(o.Listen); err != nil || !testaddress.IsSafe(address) {
+		fault("--listen %q is neither a loopback address nor one kept for documentation (RFC 5737): this tenant is for tests and never serves a network", o.Listen)
 	}
 	if o.Web != "" {
 		if address, err := netip.ParseAddrPort(o.Web); err != nil || !address.Addr().IsLoopback() {
@@ -138,6 +141,20 @@ func (o Options) Validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// loopback reports whether the service's hosts are on a loopback address.
+func (o Options) loopback() bool {
+	address, err := netip.ParseAddr(o.Listen)
+	return err == nil && address.IsLoopback()
+}
+
+// pages is the address of pages and API where Web names none.
+func (o Options) pages() string {
+	if o.loopback() {
+		return o.Listen
+	}
+	return "127.0.0.1"
 }
 
 // maxNamespaces is more than the service was seen to use: four.

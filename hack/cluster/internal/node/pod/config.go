@@ -46,6 +46,20 @@ type Runtime interface {
 	Start(spec process.Spec) (Process, error)
 }
 
+// Sandboxes makes what a pod's containers have to themselves and share.
+type Sandboxes interface {
+	// Open makes the pod's sandbox. The error is shown as the pod's event, and
+	// Open is called again.
+	Open(pod *corev1.Pod, address netip.Addr) (Sandbox, error)
+}
+
+// Sandbox runs the containers of one pod.
+type Sandbox interface {
+	Runtime
+	// Close removes it. The containers have ended.
+	Close()
+}
+
 // Images finds the program for an image name.
 type Images interface {
 	Find(image string) (path string, err error)
@@ -71,7 +85,10 @@ type Config struct {
 	// Allocatable is what the node offers to pods that set no limits.
 	Allocatable corev1.ResourceList
 
-	Runtime   Runtime
+	// Runtime runs the containers of pods that have no sandbox.
+	Runtime Runtime
+	// Sandboxes gives each pod one; nil where pods share the machine.
+	Sandboxes Sandboxes
 	Images    Images
 	Tokens    Tokens
 	Objects   *objects.Cache

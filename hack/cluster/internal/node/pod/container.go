@@ -108,7 +108,7 @@ func (c *container) once() (ended corev1.ContainerStateTerminated, ok bool) {
 	spec.Stdout, spec.Stderr = stdout, stderr
 
 	began := time.Now()
-	running, err := c.runner.config.Runtime.Start(spec)
+	running, err := c.runner.runtime.Start(spec)
 	if err != nil {
 		return c.failed(start, began, err), true
 	}

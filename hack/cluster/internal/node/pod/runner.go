@@ -41,6 +41,8 @@ type Runner struct {
 	dirty    chan struct{}      // says that a status has to be published
 	refresh  chan struct{}      // says that volumes have to be looked at
 	volumes  *volumes
+	sandbox  Sandbox                  // nil without
+	runtime  Runtime                  // the sandbox, or what all pods share
 	restarts map[string]chan struct{} // by container: its image has changed
 
 	mu        sync.Mutex // protects what follows
@@ -73,6 +75,7 @@ func New(config *Config, pod *corev1.Pod) *Runner {
 		runner.restarts[container.Name] = make(chan struct{}, 1)
 	}
 	runner.volumes = newVolumes(runner)
+	runner.runtime = config.Runtime
 	return runner
 }
 
@@ -88,6 +91,9 @@ func (r *Runner) Run() {
 	background.Wait()
 	r.stop() // releases the context
 	r.volumes.release()
+	if r.sandbox != nil {
+		r.sandbox.Close()
+	}
 	if r.podIP.IsValid() {
 		r.config.Addresses.Release(r.podIP)
 	}
@@ -123,7 +129,7 @@ func (r *Runner) live(background *sync.WaitGroup) {
 
 // setUp gives the pod its address, directories and volumes.
 func (r *Runner) setUp() bool {
-	for !r.assignAddress() {
+	for !r.assignAddress() || !r.openSandbox() {
 		select {
 		case <-r.stopped.Done():
 			return false
@@ -138,12 +144,30 @@ func (r *Runner) setUp() bool {
 }
 
 func (r *Runner) assignAddress() bool {
+	if r.podIP.IsValid() {
+		return true
+	}
 	assigned, err := r.config.Addresses.Allocate(r.Pod().Status.PodIP)
 	if err != nil {
 		r.event(corev1.EventTypeWarning, "FailedCreatePodSandBox", err.Error())
 		return false
 	}
 	r.update(func() { r.podIP = assigned })
+	return true
+}
+
+// openSandbox gives the pod its namespaces, where pods have such.
+func (r *Runner) openSandbox() bool {
+	if r.config.Sandboxes == nil {
+		return true
+	}
+	opened, err := r.config.Sandboxes.Open(r.Pod(), r.podIP)
+	if err != nil {
+		r.event(corev1.EventTypeWarning, "FailedCreatePodSandBox", err.Error())
+		r.log.Error(err, "cannot make the pod's sandbox; trying again")
+		return false
+	}
+	r.sandbox, r.runtime = opened, opened
 	return true
 }
 

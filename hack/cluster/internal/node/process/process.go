@@ -49,12 +49,16 @@ type Process struct {
 }
 
 // Start starts the process. It is killed when this program ends.
-func Start(spec Spec) (*Process, error) {
+func Start(spec Spec) (*Process, error) { return StartBy(child.Start, spec) }
+
+// StartBy starts the process by a function that starts commands: that of a
+// [child.Thread], for one.
+func StartBy(start func(*exec.Cmd) error, spec Spec) (*Process, error) {
 	command := &exec.Cmd{
 		Path: spec.Path, Args: append([]string{spec.Path}, spec.Args...), Env: spec.Env, Dir: spec.Dir,
 		Stdout: spec.Stdout, Stderr: spec.Stderr, WaitDelay: outputDelay,
 	}
-	if err := child.Start(command); err != nil {
+	if err := start(command); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", spec.Path, err)
 	}
 	process := &Process{command: command, exited: make(chan struct{})}
