@@ -5,6 +5,7 @@ package helm
 
 import (
 	"context"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -59,9 +60,7 @@ func TestTheAPIServerTakesEveryObject(t *testing.T) {
 		}
 	}
 	renders := map[string]string{"with the CRD": ""}
-	for name, values := range goldens {
-		renders[name] = values
-	}
+	maps.Copy(renders, goldens)
 	for name, values := range renders {
 		t.Run(name, func(t *testing.T) {
 			count := 0

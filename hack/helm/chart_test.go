@@ -55,7 +55,7 @@ func render(t *testing.T, c *chart.Chart, values map[string]any) (map[string]str
 	if err != nil {
 		return nil, err
 	}
-	return engine.Engine{Strict: true}.Render(c, merged)
+	return engine.Engine{Strict: true}.RenderWithContext(t.Context(), c, merged)
 }
 
 func mustRender(t *testing.T, values string) map[string]string {
