@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
-	"github.com/passthrough-dev/connector-operator/controllers/internal/prose"
+	"github.com/passthrough-dev/connector-operator/connector/config/prose"
 )
 
 // noteLimit is the longest note that the API server accepts in an event.

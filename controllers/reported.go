@@ -15,8 +15,8 @@ import (
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/connector/config/prose"
 	"github.com/passthrough-dev/connector-operator/connector/wire/bootstrap"
-	"github.com/passthrough-dev/connector-operator/controllers/internal/prose"
 )
 
 const (

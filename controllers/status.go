@@ -16,9 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
+	"github.com/passthrough-dev/connector-operator/connector/config/prose"
 	"github.com/passthrough-dev/connector-operator/connector/wire/trust"
 	"github.com/passthrough-dev/connector-operator/controllers/internal/desired"
-	"github.com/passthrough-dev/connector-operator/controllers/internal/prose"
 )
 
 const (

@@ -96,20 +96,27 @@ func TestReadinessThroughALife(t *testing.T) {
 }
 
 func TestTextOfOthersIsMadeFit(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                               "",
-		"plain":                          "plain",
-		" two\r\n lines\t":               "two lines",
-		"a\x00b\x1b[2J\x7f":              "ab[2J",
-		"\u202etxet\u2066 \u200bhidden":  "txet hidden",
-		"broken \xff\xfe utf":            "broken utf",
-		"ünïcödé stays":                  "ünïcödé stays",
-		strings.Repeat("é", 20):          strings.Repeat("é", 14) + "...",
-		strings.Repeat("\n", 1000) + "x": "",
-	} {
-		if got := line(in, 32); got != want {
-			t.Errorf("line(%q) = %q, want %q", in, got, want)
-		}
+	const hostile = "stop\n \x1b[2Jhere\u202e"
+	const fit = "stop; [2Jhere"
+	tr := New(config.Config{}, "v1")
+	shown := tr.Bootstrapped(now, "", Said{State: hostile, Message: hostile, Triggers: strings.Repeat("x", 2000)})
+	if shown.State != fit || shown.Message != fit || len(shown.Triggers) != maxMessage {
+		t.Errorf("what is logged is %+v", shown)
+	}
+	if b := tr.Status(now).Bootstrap; b.ConnectorState != fit || b.ServiceMessage != fit || len(b.Triggers) != maxMessage {
+		t.Errorf("a bootstrap that succeeded is shown as %+v", b)
+	}
+	failure := errors.New(hostile)
+	tr.BootstrapFailed(1, failure)
+	tr.IdentityFiles(failure)
+	tr.Link("ns/path", config.LinkWaiting, now, failure)
+	s := tr.Status(now)
+	if s.Bootstrap.LastError != fit || s.Certificate.LastError != fit || s.Links[0].LastError != fit {
+		t.Errorf("failures are shown as %q, %q and %q", s.Bootstrap.LastError, s.Certificate.LastError, s.Links[0].LastError)
+	}
+	tr.Inspected(hostile)
+	if s := tr.Status(now); strings.ContainsAny(s.Message, "\n\x1b\u202e") {
+		t.Errorf("what stands between is shown as %q", s.Message)
 	}
 }
 
@@ -153,7 +160,7 @@ func TestPages(t *testing.T) {
 		Certificate:         config.CertificateStatus{Thumbprint: "AB", NotAfter: later.Round(0), PreviousThumbprints: []string{"CD"}},
 		BootstrapThumbprint: "AB",
 		Bootstrap: config.BootstrapStatus{
-			LastSuccess: &now, ConnectorState: "UpdateRequired", ServiceMessage: "please [31mupdate", Triggers: strings.Repeat("x", 1021) + "...",
+			LastSuccess: &now, ConnectorState: "UpdateRequired", ServiceMessage: "please; [31mupdate", Triggers: strings.Repeat("x", 1021) + "...",
 		},
 		Links: []config.LinkStatus{
 			{Endpoint: "a", State: config.LinkWaiting, Since: now, LastError: errDir.Error()},

@@ -16,6 +16,13 @@ import (
 	"time"
 
 	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/connector/config/prose"
+)
+
+// Bounds of texts that others wrote, in bytes.
+const (
+	maxState   = 64
+	maxMessage = 1024
 )
 
 // provenFor is how many failed proofs in a row make a proven validator count
@@ -71,7 +78,7 @@ func (t *Tracker) IdentityFiles(err error) {
 	t.update(func(s *state) {
 		s.status.Certificate.LastError = ""
 		if err != nil {
-			s.status.Certificate.LastError = line(err.Error(), maxMessage)
+			s.status.Certificate.LastError = prose.Line(err.Error(), maxMessage)
 		}
 	})
 }
@@ -84,7 +91,7 @@ type Said struct{ State, Message, Triggers string }
 // it ("" if that is not known), and what the service said. It returns what of
 // that is shown.
 func (t *Tracker) Bootstrapped(at time.Time, thumbprint string, said Said) Said {
-	shown := Said{line(said.State, maxState), line(said.Message, maxMessage), line(said.Triggers, maxMessage)}
+	shown := Said{prose.Line(said.State, maxState), prose.Line(said.Message, maxMessage), prose.Line(said.Triggers, maxMessage)}
 	t.update(func(s *state) {
 		s.status.Bootstrap = config.BootstrapStatus{
 			LastSuccess: &at, ConnectorState: shown.State, ServiceMessage: shown.Message, Triggers: shown.Triggers,
@@ -101,7 +108,7 @@ func (t *Tracker) Bootstrapped(at time.Time, thumbprint string, said Said) Said 
 func (t *Tracker) BootstrapFailed(n int, err error) {
 	t.update(func(s *state) {
 		s.status.Bootstrap.ConsecutiveFailures = n
-		s.status.Bootstrap.LastError = line(err.Error(), maxMessage)
+		s.status.Bootstrap.LastError = prose.Line(err.Error(), maxMessage)
 	})
 }
 
@@ -113,7 +120,7 @@ func (t *Tracker) GaveUp() { t.update(func(s *state) { s.gaveUp = true }) }
 // answered in its place, and what to do about it. It holds until the next
 // bootstrap that succeeds.
 func (t *Tracker) Inspected(what string) {
-	t.update(func(s *state) { s.inspected = line(what, maxMessage) })
+	t.update(func(s *state) { s.inspected = prose.Line(what, maxMessage) })
 }
 
 // Link reports a change of a signalling link; a closed one is forgotten.
@@ -126,7 +133,7 @@ func (t *Tracker) Link(endpoint, linkState string, at time.Time, err error) {
 		l := config.LinkStatus{Endpoint: endpoint, State: linkState, Since: at}
 		switch {
 		case err != nil:
-			l.LastError = line(err.Error(), maxMessage)
+			l.LastError = prose.Line(err.Error(), maxMessage)
 		case linkState == config.LinkConnecting:
 			l.LastError = s.links[endpoint].LastError
 		}

@@ -22,20 +22,15 @@ import (
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/relay"
 	"github.com/passthrough-dev/connector-operator/connector/wire/signal"
-)
-
-// What the transcript says of its own world.
-const (
-	transcriptInstance = "g1-test-sn1-001-sb.servicebus.windows.net"
-	transcriptProxy    = "proxy-1-pta-test.connector.his.msappproxy.net"
+	"github.com/passthrough-dev/connector-operator/connector/wire/vectors"
 )
 
 // transcriptPins allow the hosts of the transcript, and no others.
 type transcriptPins struct{}
 
-func (transcriptPins) AllowRelayHost(host string) error         { return only(host, transcriptInstance) }
+func (transcriptPins) AllowRelayHost(host string) error         { return only(host, vectors.Instance) }
 func (transcriptPins) AllowRendezvousPort(int) error            { return nil }
-func (transcriptPins) AllowReturnHost(host string, _ int) error { return only(host, transcriptProxy) }
+func (transcriptPins) AllowReturnHost(host string, _ int) error { return only(host, vectors.Proxy) }
 
 func only(host, want string) error {
 	if host != want {
@@ -78,7 +73,7 @@ func readTranscript(t *testing.T) (steps []transcriptStep) {
 			step.bytes, err = hex.DecodeString(strings.TrimSuffix(text, `"`))
 			must(t, err)
 		} else {
-			step.bytes = readVector(t, step.name)
+			step.bytes = vectorNamed(step.name)
 		}
 		steps = append(steps, step)
 	}
@@ -88,23 +83,12 @@ func readTranscript(t *testing.T) (steps []transcriptStep) {
 	return steps
 }
 
-// readVector reads a file of the transcript: hex with comments, or text.
-func readVector(t *testing.T, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "wire", "internal", "vectors", "testdata", name))
-	must(t, err)
-	if filepath.Ext(name) != ".hex" {
-		return bytes.TrimSpace(data)
+// vectorNamed returns the bytes of a file of the vectors.
+func vectorNamed(file string) []byte {
+	if name, ok := strings.CutSuffix(file, ".hex"); ok {
+		return vectors.Bytes(name)
 	}
-	var digits strings.Builder
-	for line := range strings.Lines(string(data)) {
-		if !strings.HasPrefix(line, "#") {
-			digits.WriteString(strings.Join(strings.Fields(line), ""))
-		}
-	}
-	b, err := hex.DecodeString(digits.String())
-	must(t, err)
-	return b
+	return []byte(vectors.Text(file))
 }
 
 func must(t *testing.T, err error) {
@@ -135,7 +119,7 @@ func newTranscriptWorld(t *testing.T) *transcriptWorld {
 	transport := client.Transport.(*http.Transport)
 	transport.TLSClientConfig.ServerName = "example.com" // the test server's certificate
 	transport.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
-		if addr != transcriptProxy+":443" {
+		if addr != vectors.Proxy+":443" {
 			t.Errorf("the connector called %s", addr)
 		}
 		return (&net.Dialer{}).DialContext(ctx, "tcp", server.Listener.Addr().String())
@@ -166,7 +150,7 @@ func (w *transcriptWorld) proxyHost(rw http.ResponseWriter, r *http.Request) {
 	w.fetched <- message
 	// The transcript has no ciphertext; nothing of the request is compared.
 	wanted := request(w.t, "P@ssw0rd")
-	wanted.OverriddenReturnHost = transcriptProxy
+	wanted.OverriddenReturnHost = vectors.Proxy
 	if err := socket.Write(ctx, websocket.MessageText, document(w.t, wanted)); err != nil {
 		w.t.Error(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/passthrough-dev/connector-operator/connector/wire/internal/vectors"
+	"github.com/passthrough-dev/connector-operator/connector/wire/vectors"
 )
 
 func TestPreambleOfTheTranscript(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/passthrough-dev/connector-operator/connector/wire/internal/vectors"
 	"github.com/passthrough-dev/connector-operator/connector/wire/nbfx"
+	"github.com/passthrough-dev/connector-operator/connector/wire/vectors"
 )
 
 const rendezvous = "39aadc47-0000-4000-8000-51ad9e0cca37"

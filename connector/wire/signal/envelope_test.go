@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/passthrough-dev/connector-operator/connector/wire/framing"
-	"github.com/passthrough-dev/connector-operator/connector/wire/internal/vectors"
+	"github.com/passthrough-dev/connector-operator/connector/wire/vectors"
 )
 
 // Identifiers of the transcript (protocol section 12.4).

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/passthrough-dev/connector-operator/connector/wire/internal/vectors"
+	"github.com/passthrough-dev/connector-operator/connector/wire/vectors"
 )
 
 const fetchedConnection = "8457828f-0000-4000-8000-4044b1478cc1"

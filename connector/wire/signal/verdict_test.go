@@ -7,7 +7,7 @@ import (
 	"encoding/base64"
 	"testing"
 
-	"github.com/passthrough-dev/connector-operator/connector/wire/internal/vectors"
+	"github.com/passthrough-dev/connector-operator/connector/wire/vectors"
 )
 
 func TestVerdictsOfTheTranscript(t *testing.T) {

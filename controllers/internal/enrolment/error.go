@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
-	"github.com/passthrough-dev/connector-operator/controllers/internal/prose"
+	"github.com/passthrough-dev/connector-operator/connector/config/prose"
 )
 
 // Error is a failure with a reason that the API documents.

@@ -64,6 +64,16 @@ func (f *field) say(b []byte, answers int) [][]byte {
 	return all
 }
 
+// attach attaches both links and grants credit.
+func (f *field) attach(e bootstrap.Endpoint) {
+	f.t.Helper()
+	f.say(forEndpoint(f.vectors["attachOut.client"], e), 1)
+	f.say(forEndpoint(f.vectors["attachIn.client"], e), 1)
+	message(f.t, f.socket)                             // the flow
+	f.say(f.vectors["flow.client"], 0)                 // for handle 0
+	f.say(flowForHandle1(f.vectors["flow.client"]), 0) // and 1
+}
+
 // performative is the code of a frame's, with one-byte descriptors.
 func performative(frame []byte) byte {
 	if len(frame) < 11 {
@@ -173,11 +183,7 @@ func TestToleranceAnEarlyPreambleAck(t *testing.T) {
 	c := register(t, ready, "server1")
 	e := c.bootstrap().Endpoints[0]
 	f := newField(t, ready, e)
-	f.say(forEndpoint(f.vectors["attachOut.client"], e), 1)
-	f.say(forEndpoint(f.vectors["attachIn.client"], e), 1)
-	message(t, f.socket)                               // the flow
-	f.say(f.vectors["flow.client"], 0)                 // for handle 0
-	f.say(flowForHandle1(f.vectors["flow.client"]), 0) // and 1
+	f.attach(e)
 	done := make(chan int, 1)
 	go func() {
 		result, _ := signInBy(t, ready, "")

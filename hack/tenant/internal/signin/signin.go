@@ -158,7 +158,8 @@ type transaction struct {
 	preference    Preference
 	returnPort    int
 	connections   []string // that were handed out for it; the service's mutex protects it
-	// configurationHash is of a configuration that only another product has.
+	// configurationHash is of a configuration that only another product has; those
+	// that were seen have nine digits.
 	configurationHash string
 	data              []signal.EncryptedData
 	answer            chan answer // holds one
@@ -191,7 +192,7 @@ func (s *Service) SignIn(ctx context.Context, username string, password []byte, 
 	}
 	tx := &transaction{
 		requestID: guid.New().String(), id: guid.New().String(), upn: upn, netbios: netbios, data: data,
-		configurationHash: fmt.Sprint(-mathrand.Int32()), answer: make(chan answer, 1), asked: map[string]bool{},
+		configurationHash: fmt.Sprint(-100_000_000 - mathrand.IntN(900_000_000)), answer: make(chan answer, 1), asked: map[string]bool{},
 		preference: preference, returnPort: s.returnPort(),
 	}
 	s.begin(tx)

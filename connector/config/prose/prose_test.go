@@ -4,9 +4,10 @@
 package prose_test
 
 import (
+	"strings"
 	"testing"
 
-	"github.com/passthrough-dev/connector-operator/controllers/internal/prose"
+	"github.com/passthrough-dev/connector-operator/connector/config/prose"
 )
 
 func TestLine(t *testing.T) {
@@ -24,6 +25,8 @@ func TestLine(t *testing.T) {
 		"text of just the limit is not cut":     {"0123456789", 10, "0123456789"},
 		"a character is not cut in two":         {"12345\u00e9\u00e9\u00e9\u00e9", 9, "12345..."},
 		"nothing stays nothing":                 {"", 10, ""},
+		"what is far beyond is not looked at":   {strings.Repeat("\n", 1000) + "x", 10, ""},
+		"other letters stay":                    {"\u00fcn\u00efc\u00f6d\u00e9", 20, "\u00fcn\u00efc\u00f6d\u00e9"},
 		"direction marks that hide text vanish": {"a\u202eb", 10, "ab"},
 	} {
 		t.Run(name, func(t *testing.T) {
