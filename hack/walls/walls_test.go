@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -234,6 +235,45 @@ func TestEveryFileCarriesItsLicence(t *testing.T) {
 		}
 	})
 }
+
+// A table that says which test proves what is worth nothing once the test has
+// another name.
+func TestTheDocsNameTestsThatExist(t *testing.T) {
+	declared := map[string]int{}
+	goFiles(t, func(name string, content []byte) {
+		if !strings.HasSuffix(name, "_test.go") {
+			return
+		}
+		for _, m := range declaration.FindAllSubmatch(content, -1) {
+			declared[string(m[1])]++
+		}
+	})
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, page := range pages {
+		content, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range mention.FindAllSubmatch(content, -1) {
+			named++
+			if n := declared[string(m[1])]; n != 1 {
+				t.Errorf("%s names %s: there are %d tests of that name, want one", page, m[1], n)
+			}
+		}
+	}
+	if named < 40 {
+		t.Errorf("found only %d names of tests: the test looks in the wrong place", named)
+	}
+}
+
+var (
+	declaration = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`)
+	mention     = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
+)
 
 func TestTestsDoNotSleep(t *testing.T) {
 	goFiles(t, func(name string, content []byte) {

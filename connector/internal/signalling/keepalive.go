@@ -21,7 +21,7 @@ const (
 var emptyFrame = []byte{0, 0, 0, 8, 2, 0, 0, 0}
 
 // keepAlive is a connection that writes an empty frame whenever nothing has
-// been written for a while. The AMQP library does that only for peers that
+// been written for a while, and takes no frame that is too long. The AMQP library does that only for peers that
 // announce an idle time-out, and the service announces none; without it, the
 // middleboxes on the way forget a connection on which no user signs in.
 //
@@ -37,12 +37,23 @@ type keepAlive struct {
 	ready  bool // the SASL layer has ended: frames of type AMQP are allowed
 	closed bool
 	flow   lastFlow
+
+	guard frameGuard // of the reader
 }
 
 func newKeepAlive(conn net.Conn) *keepAlive {
 	k := &keepAlive{Conn: conn}
 	k.timer = time.AfterFunc(keepAliveInterval, k.beat)
 	return k
+}
+
+// Read implements net.Conn. One reader at a time, as the library has.
+func (k *keepAlive) Read(b []byte) (int, error) {
+	n, err := k.Conn.Read(b)
+	if faulty := k.guard.check(b[:n]); faulty != nil {
+		return 0, faulty
+	}
+	return n, err
 }
 
 // Write implements net.Conn.

@@ -38,11 +38,11 @@ var endpoint = Endpoint{Host: relayHost, Namespace: "his-nam1-test1", Domain: "s
 
 // frames reads the server's frames of the worked transcript (protocol section
 // 12.3); a blank line ends a frame.
-func frames(t *testing.T, name string) [][]byte {
-	t.Helper()
+func frames(tb testing.TB, name string) [][]byte {
+	tb.Helper()
 	data, err := os.ReadFile("testdata/" + name + ".hex")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var out [][]byte
 	for part := range strings.SplitSeq(string(data), "\n\n") {
@@ -54,7 +54,7 @@ func frames(t *testing.T, name string) [][]byte {
 		}
 		b, err := hex.DecodeString(digits.String())
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		out = append(out, b)
 	}
