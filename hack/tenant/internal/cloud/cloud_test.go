@@ -65,6 +65,13 @@ func start(t *testing.T, opts cloud.Options) *tenant {
 		opts.Dir = t.TempDir()
 	}
 	opts.TenantID = tenantID
+	// A busy machine must not turn a sign-in into a time-out that no test asked for.
+	if opts.AcceptTimeout == 0 {
+		opts.AcceptTimeout = time.Minute
+	}
+	if opts.ResponseTimeout == 0 {
+		opts.ResponseTimeout = 2 * time.Minute
+	}
 	out := &safeBuffer{}
 	opts.Log = logr.FromSlogHandler(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug - 10}))
 	running, err := cloud.Start(opts)
@@ -86,7 +93,7 @@ func start(t *testing.T, opts cloud.Options) *tenant {
 // api calls the API and decodes its answer.
 func api(t *testing.T, ready cloud.Ready, method, path, body string, out any) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, ready.Web+path, strings.NewReader(body))
 	if err != nil {
