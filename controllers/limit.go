@@ -4,8 +4,11 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,10 +42,10 @@ func (r *Reconciler) observeLimit(ctx context.Context, o *observation) error {
 	if err := r.client.List(ctx, &resources); err != nil {
 		return fmt.Errorf("listing PassthroughConnectors: %w", err)
 	}
-	sharing := map[types.UID]bool{}
+	sharing := map[types.UID]*v1alpha1.PassthroughConnector{}
 	for i := range resources.Items {
 		if pc := &resources.Items[i]; pc.UID != o.connector.UID && sameTenant(pc, o.connector) {
-			sharing[pc.UID] = true
+			sharing[pc.UID] = pc
 		}
 	}
 	if len(sharing) > 0 {
@@ -51,15 +54,75 @@ func (r *Reconciler) observeLimit(ctx context.Context, o *observation) error {
 			return fmt.Errorf("listing Secrets: %w", err)
 		}
 		for i := range secrets.Items {
-			if owner := metav1.GetControllerOf(&secrets.Items[i]); owner != nil && sharing[owner.UID] && isIdentity(&secrets.Items[i]) {
-				o.others++
+			owner := metav1.GetControllerOf(&secrets.Items[i])
+			if owner == nil || !isIdentity(&secrets.Items[i]) {
+				continue
+			}
+			if pc := sharing[owner.UID]; pc != nil {
+				o.others.add(pc, o.connector, 1)
 			}
 		}
-		for uid := range sharing {
-			o.others += r.memory.waiting(uid)
+		for uid, pc := range sharing {
+			o.others.add(pc, o.connector, r.memory.waiting(uid))
 		}
 	}
 	return nil
+}
+
+// holders are the identities that other resources have with a tenant.
+type holders struct {
+	named     map[string]int // by the resource's name, of those in the same namespace
+	elsewhere int            // in other namespaces, whose names are not for everyone to see
+}
+
+// add notes identities of pc, as seen from a resource.
+func (h *holders) add(pc, from *v1alpha1.PassthroughConnector, identities int) {
+	switch {
+	case identities == 0:
+	case pc.Namespace != from.Namespace:
+		h.elsewhere += identities
+	default:
+		if h.named == nil {
+			h.named = map[string]int{}
+		}
+		h.named[pc.Name] += identities
+	}
+}
+
+// count is how many there are.
+func (h *holders) count() int {
+	n := h.elsewhere
+	for _, identities := range h.named {
+		n += identities
+	}
+	return n
+}
+
+// maxHolders bounds how many resources a message names.
+const maxHolders = 5
+
+// String tells who holds them, those with most first: "hr: 20, sales: 4, other
+// namespaces: 3".
+func (h *holders) String() string {
+	names := slices.SortedFunc(maps.Keys(h.named), func(a, b string) int {
+		return cmp.Or(cmp.Compare(h.named[b], h.named[a]), cmp.Compare(a, b))
+	})
+	var parts []string
+	rest := 0
+	for i, name := range names {
+		if i < maxHolders {
+			parts = append(parts, fmt.Sprintf("%s: %d", name, h.named[name]))
+		} else {
+			rest += h.named[name]
+		}
+	}
+	if rest > 0 {
+		parts = append(parts, fmt.Sprintf("others here: %d", rest))
+	}
+	if h.elsewhere > 0 {
+		parts = append(parts, fmt.Sprintf("other namespaces: %d", h.elsewhere))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // isIdentity tells identity Secrets from others with our labels.
@@ -85,7 +148,7 @@ func (o *observation) room() int {
 			own++
 		}
 	}
-	return max(0, agentLimit-own-o.others)
+	return max(0, agentLimit-own-o.others.count())
 }
 
 // withinLimit keeps of the connectors to register those that the tenant has room
@@ -106,10 +169,14 @@ func (o *observation) withinLimit(missing []int) ([]int, error) {
 	if len(within) == len(missing) {
 		return within, nil
 	}
+	others := fmt.Sprintf("%d are identities of other resources for this tenant", o.others.count())
+	if who := o.others.String(); who != "" {
+		others += " (" + who + ")"
+	}
 	return within, &waitingError{
 		reason: v1alpha1.ReasonAgentLimitReached,
-		message: fmt.Sprintf("a tenant takes %d connectors at most, and %d cannot be registered: %d are identities of other resources for this tenant, %d are kept unused by this one; lower spec.replicas here or there, or spec.registration.retainUnusedSeconds",
-			agentLimit, len(missing)-len(within), o.others, len(o.retained)),
+		message: fmt.Sprintf("a tenant takes %d connectors at most, and %d cannot be registered: %s, %d are kept unused by this one; lower spec.replicas here or there, or spec.registration.retainUnusedSeconds",
+			agentLimit, len(missing)-len(within), others, len(o.retained)),
 		after: recheckLimit,
 	}
 }

@@ -44,7 +44,7 @@ type observation struct {
 	retained []retained
 	// others is how many identities other resources have with the tenant. They are
 	// counted only if a connector has to be registered.
-	others int
+	others holders
 
 	// serviceAccount, service, disruptionBudget and networkPolicy are the common
 	// children; nil if there are none.

@@ -215,27 +215,59 @@ func TestDroppingGoesOnAfterAFailureOfAnyWrite(t *testing.T) {
 // restart forgets what the operator remembers.
 func (h *harness) restart() { h.r.memory, h.r.told = newMemory(), &toldMemory{} }
 
+// held are identities of one other resource in the namespace.
+func held(identities int) holders { return holders{named: map[string]int{"hr": identities}} }
+
+func TestHoldersAreNamed(t *testing.T) {
+	here := &v1alpha1.PassthroughConnector{}
+	here.Namespace = "a"
+	for name, tc := range map[string]struct {
+		identities map[string]int // by namespace and name
+		count      int
+		want       string
+	}{
+		"nobody":                       {nil, 0, ""},
+		"one that has none":            {map[string]int{"a/one": 0}, 0, ""},
+		"those with most first":        {map[string]int{"a/one": 2, "a/two": 3, "a/also": 2}, 7, "two: 3, also: 2, one: 2"},
+		"other namespaces stay dark":   {map[string]int{"a/one": 1, "b/two": 3, "c/three": 4}, 8, "one: 1, other namespaces: 7"},
+		"more than can be named":       {map[string]int{"a/1": 9, "a/2": 8, "a/3": 7, "a/4": 6, "a/5": 5, "a/6": 4, "a/7": 3}, 42, "1: 9, 2: 8, 3: 7, 4: 6, 5: 5, others here: 7"},
+		"those elsewhere are nobody's": {map[string]int{"b/one": 5}, 5, "other namespaces: 5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h holders
+			for key, identities := range tc.identities {
+				pc := &v1alpha1.PassthroughConnector{}
+				pc.Namespace, pc.Name, _ = strings.Cut(key, "/")
+				h.add(pc, here, identities)
+			}
+			if h.count() != tc.count || h.String() != tc.want {
+				t.Errorf("%d, %q; want %d, %q", h.count(), h.String(), tc.count, tc.want)
+			}
+		})
+	}
+}
+
 func TestRegistrationsStayWithinTheTenantsLimit(t *testing.T) {
 	for name, tc := range map[string]struct {
 		o        observation
 		want     []int
 		wantSays string
 	}{
-		"there is room": {o: bare(2, func(o *observation) { o.others = agentLimit - 2 }), want: []int{0, 1}},
+		"there is room": {o: bare(2, func(o *observation) { o.others = held(agentLimit - 2) }), want: []int{0, 1}},
 		"there is room for one": {
-			o: bare(2, func(o *observation) { o.others = agentLimit - 1 }), want: []int{0}, wantSays: "1 cannot be registered: 39 are identities of other resources",
+			o: bare(2, func(o *observation) { o.others = held(agentLimit - 1) }), want: []int{0}, wantSays: "1 cannot be registered: 39 are identities of other resources for this tenant (hr: 39), ",
 		},
 		"there is none": {
-			o: bare(2, func(o *observation) { o.others = agentLimit }), wantSays: "2 cannot be registered",
+			o: bare(2, func(o *observation) { o.others = held(agentLimit) }), wantSays: "2 cannot be registered",
 		},
 		"unused identities count": {
-			o: bare(1, func(o *observation) { o.others, o.retained = agentLimit-1, []retained{{index: 1}} }), wantSays: "1 are kept unused",
+			o: bare(1, func(o *observation) { o.others, o.retained = held(agentLimit-1), []retained{{index: 1}} }), wantSays: "1 are kept unused",
 		},
 		"so do those that wait to be stored": {
-			o: bare(2, func(o *observation) { o.others, o.instances[0].unsaved = agentLimit-1, &enrolment.Issued{} }), wantSays: "1 cannot be registered",
+			o: bare(2, func(o *observation) { o.others, o.instances[0].unsaved = held(agentLimit-1), &enrolment.Issued{} }), wantSays: "1 cannot be registered",
 		},
 		"one in place of another whose certificate has ended needs no room": {
-			o: bare(1, func(o *observation) { o.others, o.instances[0].secret = agentLimit, &corev1.Secret{} }), want: []int{0},
+			o: bare(1, func(o *observation) { o.others, o.instances[0].secret = held(agentLimit), &corev1.Secret{} }), want: []int{0},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -290,7 +322,7 @@ func TestTheLimitIsSharedByTheResourcesOfATenant(t *testing.T) {
 	h.wantCondition(v1alpha1.ConditionRegistered, v1alpha1.ReasonRegistered, "2 of 2")
 	h.change(func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Replicas = ptr.To[int32](3) })
 	h.settle()
-	h.wantCondition(v1alpha1.ConditionRegistered, v1alpha1.ReasonAgentLimitReached, "38 are identities of other resources")
+	h.wantCondition(v1alpha1.ConditionRegistered, v1alpha1.ReasonAgentLimitReached, "38 are identities of other resources for this tenant (other: 38), ")
 }
 
 func TestResourcesShareATenant(t *testing.T) {
