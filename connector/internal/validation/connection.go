@@ -33,13 +33,20 @@ type connection struct {
 }
 
 // connect dials and completes the TLS handshake, which checks the certificate
-// chain and the host name, within ctx.
-func connect(ctx context.Context, address string, config *tls.Config) (*connection, error) {
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+// chain and the host name, within ctx. Nothing is sent in clear text but the wish
+// for TLS, if the server has to be told.
+func (s *server) connect(ctx context.Context) (*connection, error) {
+	raw, err := s.dial(ctx, "tcp", s.address)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	secured := tls.Client(raw, config)
+	if s.startTLS {
+		if err := startTLS(ctx, raw); err != nil {
+			raw.Close()
+			return nil, &handshakeError{err}
+		}
+	}
+	secured := tls.Client(raw, s.tls)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, &handshakeError{err}

@@ -16,10 +16,12 @@ import (
 	"github.com/passthrough-dev/connector-operator/connector/internal/secret"
 )
 
-// forest is one directory with its servers, in the configured order.
+// forest is one directory with its servers: in the configured order, or as DNS
+// names them.
 type forest struct {
 	suffixes []string
 	servers  []*server
+	located  *locator // nil: servers are configured
 }
 
 func newForest(f Forest, opts LDAPOptions) (*forest, error) {
@@ -32,18 +34,41 @@ func newForest(f Forest, opts LDAPOptions) (*forest, error) {
 	for _, suffix := range f.Suffixes {
 		built.suffixes = append(built.suffixes, canonicalSuffix(suffix))
 	}
-	if len(f.Servers) == 0 {
+	switch {
+	case f.Discovery != nil && len(f.Servers) > 0:
+		faults = append(faults, errors.New("it has servers and discovery; one of the two says where it is"))
+	case f.Discovery != nil:
+		faults = append(faults, f.Discovery.check()...)
+		built.located = newLocator(f, roots, opts)
+	case len(f.Servers) == 0:
 		faults = append(faults, errors.New("it has no servers"))
 	}
 	for _, url := range f.Servers {
-		s, err := newServer(url, roots, opts)
+		host, port, err := parseServer(url, f.StartTLS)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
-		built.servers = append(built.servers, s)
+		built.servers = append(built.servers, newServer(host, port, roots, f.StartTLS, opts))
 	}
 	return built, errors.Join(faults...)
+}
+
+// known returns the servers to ask. They may be none, and then the error says why.
+func (f *forest) known(ctx context.Context) ([]*server, error) {
+	if f.located != nil {
+		return f.located.list(ctx)
+	}
+	return f.servers, nil
+}
+
+func (f *forest) close() {
+	if f.located != nil {
+		f.located.close()
+	}
+	for _, s := range f.servers {
+		s.close()
+	}
 }
 
 // loadRoots returns nil, which means the system's roots, for an empty path.
@@ -129,9 +154,13 @@ func (f *forest) validate(ctx context.Context, upn string, password *secret.Buff
 	ctx, cancel := context.WithTimeout(ctx, maxValidation)
 	defer cancel()
 
+	servers, err := f.known(ctx)
+	if len(servers) == 0 {
+		return Refused(NoLogonServers, err)
+	}
 	var faults []error
 	code := NoLogonServers
-	servers := f.preferred()
+	servers = preferred(servers)
 	for i, s := range servers {
 		if ctx.Err() != nil {
 			faults = append(faults, context.Cause(ctx))
@@ -146,14 +175,17 @@ func (f *forest) validate(ctx context.Context, upn string, password *secret.Buff
 			code = result.Code // says more than "not reached"
 		}
 	}
+	if f.located != nil {
+		f.located.hurry()
+	}
 	return Refused(code, fmt.Errorf("no server of the directory gave a verdict: %w", errors.Join(faults...)))
 }
 
-// preferred returns the servers in configured order, those that failed lately
-// moved to the end: they are still better than none.
-func (f *forest) preferred() []*server {
+// preferred returns servers in their order, those that failed lately moved to the
+// end: they are still better than none.
+func preferred(servers []*server) []*server {
 	now := time.Now()
-	servers := slices.Clone(f.servers)
+	servers = slices.Clone(servers)
 	slices.SortStableFunc(servers, func(a, b *server) int {
 		return boolToInt(a.isDown(now)) - boolToInt(b.isDown(now))
 	})

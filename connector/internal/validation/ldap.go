@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/passthrough-dev/connector-operator/connector/internal/secret"
@@ -29,6 +30,14 @@ type LDAPOptions struct {
 	// IdleTimeout is how long a connection without work is kept; 0 means
 	// DefaultIdleTimeout. Domain controllers themselves give up after 15 minutes.
 	IdleTimeout time.Duration
+	// Dial makes connections; nil means a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Resolver finds domain controllers where a forest has Discovery; nil means
+	// net.DefaultResolver.
+	Resolver Resolver
+	// Located, if set, is called when discovery finds other domain controllers than
+	// before, or fails, or works again. It is called concurrently and must not block.
+	Located func(domain string, hosts []string, err error)
 }
 
 // Forest is one directory: who it knows, and where it is.
@@ -38,13 +47,19 @@ type Forest struct {
 	// forest may have none: it gets the names that no suffix fits.
 	Suffixes []string
 	// Servers are ldaps://host or ldaps://host:port (default 636), tried in order.
+	// With StartTLS they are ldap://host or ldap://host:port (default 389).
 	Servers []string
+	// Discovery finds the servers in place of Servers; nil if they are listed.
+	Discovery *Discovery
+	// StartTLS has TLS begin on a connection to the port of plain LDAP, before
+	// anything else is said on it. A server that does not take it is not used.
+	StartTLS bool
 	// CAFile is a PEM bundle that replaces the system's roots; empty: system.
 	CAFile string
 }
 
 // LDAP is a Validator that binds to domain controllers with the user's name and
-// password (a simple bind, over LDAPS only).
+// password (a simple bind, over TLS only).
 type LDAP struct {
 	forests []*forest
 }
@@ -57,6 +72,15 @@ func NewLDAP(opts LDAPOptions) (*LDAP, error) {
 	}
 	if opts.IdleTimeout == 0 {
 		opts.IdleTimeout = DefaultIdleTimeout
+	}
+	if opts.Dial == nil {
+		opts.Dial = new(net.Dialer).DialContext
+	}
+	if opts.Resolver == nil {
+		opts.Resolver = net.DefaultResolver
+	}
+	if opts.Located == nil {
+		opts.Located = func(string, []string, error) {}
 	}
 	var faults []error
 	if len(opts.Forests) == 0 {
@@ -82,9 +106,7 @@ func NewLDAP(opts LDAPOptions) (*LDAP, error) {
 // validator must not be used afterwards.
 func (l *LDAP) Close() {
 	for _, f := range l.forests {
-		for _, s := range f.servers {
-			s.close()
-		}
+		f.close()
 	}
 }
 

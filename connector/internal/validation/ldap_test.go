@@ -188,7 +188,7 @@ func TestWhatNeverReachesTheServer(t *testing.T) {
 	}
 
 	// The last barrier, below the checks that these cases meet first.
-	c, err := connect(within(t, 10*time.Second), server.Addr(), v.forests[0].servers[0].tls)
+	c, err := v.forests[0].servers[0].connect(within(t, 10*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +371,7 @@ func TestTheNextServerIsAskedIfOneCannotBe(t *testing.T) {
 			v := newLDAP(t, LDAPOptions{Forests: []Forest{forestOf(second.CAFile(), first(t, dir), second.Addr())}})
 			wantCode(t, validate(within(t, 6*time.Second), v, "alice", ldapserver.Password), Success)
 			// It is remembered: the good server is asked first now.
-			if got := v.forests[0].preferred()[0].address; got != second.Addr() {
+			if got := preferred(v.forests[0].servers)[0].address; got != second.Addr() {
 				t.Errorf("the next request goes to %s first, want %s", got, second.Addr())
 			}
 		})

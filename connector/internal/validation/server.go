@@ -4,6 +4,7 @@
 package validation
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,8 +21,9 @@ import (
 )
 
 const (
-	// defaultPort is that of LDAP over TLS.
-	defaultPort = "636"
+	// portLDAPS and portLDAP are the ports of LDAP over TLS and of LDAP that begins
+	// in clear text.
+	portLDAPS, portLDAP = "636", "389"
 	// downFor is how long a server that failed is asked last; half of it is
 	// jitter, so that connectors do not return to it all at once.
 	downFor = 20 * time.Second
@@ -32,10 +34,12 @@ const (
 
 // server is one domain controller and the pool of connections to it.
 type server struct {
-	address string // host:port
-	tls     *tls.Config
-	idleFor time.Duration
-	slots   chan struct{} // a token per validation; idle connections are used first, so it bounds connections, too
+	address  string // host:port
+	startTLS bool   // TLS begins when asked for, not with the first byte
+	tls      *tls.Config
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	idleFor  time.Duration
+	slots    chan struct{} // a token per validation; idle connections are used first, so it bounds connections, too
 
 	mu        sync.Mutex    // protects what follows
 	idle      []*connection // the last is the most recently used
@@ -43,24 +47,32 @@ type server struct {
 	closed    bool
 }
 
-func newServer(raw string, roots *x509.CertPool, opts LDAPOptions) (*server, error) {
+// parseServer reads the URL of a server: ldaps://, or ldap:// if TLS begins by
+// StartTLS.
+func parseServer(raw string, startTLS bool) (host, port string, err error) {
+	scheme, port := "ldaps", portLDAPS
+	if startTLS {
+		scheme, port = "ldap", portLDAP
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("server %q is not a URL of the form ldaps://host:636: %w", raw, err)
+		return "", "", fmt.Errorf("server %q is not a URL of the form %s://host:%s: %w", raw, scheme, port, err)
 	}
-	if u.Scheme != "ldaps" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || (u.Path != "" && u.Path != "/") {
-		return nil, fmt.Errorf("server %q must be of the form ldaps://host or ldaps://host:636; a bind carries the password, so there is no clear-text form", u.Redacted())
+	if u.Scheme != scheme || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || (u.Path != "" && u.Path != "/") {
+		return "", "", fmt.Errorf("server %q must be of the form %s://host or %s://host:%s; a bind carries the password, so there is no clear-text form", u.Redacted(), scheme, scheme, port)
 	}
-	port := u.Port()
-	if port == "" {
-		port = defaultPort
-	}
+	return u.Hostname(), cmp.Or(u.Port(), port), nil
+}
+
+func newServer(host, port string, roots *x509.CertPool, startTLS bool, opts LDAPOptions) *server {
 	return &server{
-		address: net.JoinHostPort(u.Hostname(), port),
-		tls:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: u.Hostname()},
-		idleFor: opts.IdleTimeout,
-		slots:   make(chan struct{}, opts.MaxConnections),
-	}, nil
+		address:  net.JoinHostPort(host, port),
+		startTLS: startTLS,
+		tls:      &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: host},
+		dial:     opts.Dial,
+		idleFor:  opts.IdleTimeout,
+		slots:    make(chan struct{}, opts.MaxConnections),
+	}
 }
 
 // validate binds on one connection. final is false if this server certainly has
@@ -80,7 +92,7 @@ func (s *server) validate(ctx context.Context, connectWithin time.Duration, upn 
 		reused := c != nil
 		if !reused {
 			var err error
-			if c, err = connect(connectCtx, s.address, s.tls); err != nil {
+			if c, err = s.connect(connectCtx); err != nil {
 				s.markDown(ctx)
 				return Refused(connectCode(err), err), false
 			}

@@ -22,6 +22,10 @@ const (
 	tagUnbind       = ber.Tag(2)
 	tagSimple       = ber.Tag(0)
 
+	// The same of extended operations (section 4.12).
+	tagExtendedRequest  = ber.Tag(23)
+	tagExtendedResponse = ber.Tag(24)
+
 	// maxRequest bounds one request; a bind is some 100 bytes.
 	maxRequest = 64 << 10
 	// writeTimeout bounds one response.
@@ -47,10 +51,30 @@ func (s *Server) serve(conn net.Conn) {
 			return
 		}
 		_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if _, err := conn.Write(encodeResponse(b.id, answer)); err != nil {
+		if _, err := conn.Write(encodeResponse(b.id, tagBindResponse, answer)); err != nil {
 			return
 		}
 	}
+}
+
+// startTLS is the name of the extended request (RFC 4511 section 4.14).
+const startTLS = "1.3.6.1.4.1.1466.20037"
+
+// takeStartTLS answers a request for TLS, which is all that may come in clear text.
+func takeStartTLS(conn net.Conn) bool {
+	request, err := ber.ReadPacket(io.LimitReader(conn, maxRequest))
+	if err != nil || len(request.Children) < 2 {
+		return false
+	}
+	id, ok := request.Children[0].Value.(int64)
+	extended := request.Children[1]
+	if !ok || extended.ClassType != ber.ClassApplication || extended.Tag != tagExtendedRequest || len(extended.Children) == 0 ||
+		extended.Children[0].Data.String() != startTLS {
+		return false
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err = conn.Write(encodeResponse(id, tagExtendedResponse, Answer{})) // success
+	return err == nil
 }
 
 // bind is one bind request.
@@ -115,10 +139,10 @@ func (s *Server) answer(b bind) (Answer, bool) {
 	return answer, !answer.HangUp
 }
 
-// encodeResponse writes SEQUENCE { messageID, [APPLICATION 1] { resultCode,
+// encodeResponse writes SEQUENCE { messageID, [APPLICATION tag] { resultCode,
 // matchedDN, diagnosticMessage } }.
-func encodeResponse(id int64, a Answer) []byte {
-	response := ber.Encode(ber.ClassApplication, ber.TypeConstructed, tagBindResponse, nil, "BindResponse")
+func encodeResponse(id int64, tag ber.Tag, a Answer) []byte {
+	response := ber.Encode(ber.ClassApplication, ber.TypeConstructed, tag, nil, "LDAPResult")
 	response.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, a.Result, "resultCode"))
 	response.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, "", "matchedDN"))
 	response.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, a.Diagnostic, "diagnosticMessage"))

@@ -33,6 +33,9 @@ type Options struct {
 	// server's certificate; HostNamesOnly leaves those out.
 	HostNames     []string
 	HostNamesOnly bool
+	// StartTLS has connections begin in clear text, as on port 389: TLS begins when
+	// the client asks for it, and nothing else is answered before.
+	StartTLS bool
 	// AcceptEverything makes every bind succeed: what a canary must notice.
 	AcceptEverything bool
 	// OnBind, if set, is called with the name in each bind before it is
@@ -48,6 +51,7 @@ type Server struct {
 	tls              *tls.Config
 	caFile           string
 	users            map[string]User
+	startTLS         bool
 	acceptEverything bool
 	onBind           func(string)
 	log              logr.Logger
@@ -102,6 +106,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		tls:              &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}},
 		caFile:           authority.file,
 		users:            make(map[string]User),
+		startTLS:         opts.StartTLS,
 		acceptEverything: opts.AcceptEverything,
 		onBind:           opts.OnBind,
 		log:              opts.Logger,
@@ -199,6 +204,9 @@ func (s *Server) accept() {
 		}
 		s.running.Go(func() {
 			defer s.dismiss(conn)
+			if s.startTLS && !takeStartTLS(conn) {
+				return
+			}
 			s.serve(tls.Server(conn, s.tls))
 		})
 	}
