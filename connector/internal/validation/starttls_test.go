@@ -67,7 +67,7 @@ func TestAServerThatDoesNotStartTLSGetsNoPassword(t *testing.T) {
 							_, _ = io.ReadFull(theirs, request)
 							go func() { _, _ = theirs.Write(answer) }()
 							rest, _ := io.ReadAll(theirs)
-							heard <- string(append(request, rest...))
+							heard <- string(request) + string(rest)
 						}()
 						return ours, nil
 					},
