@@ -4,12 +4,13 @@
 // Command connector is the agent that checks passwords for cloud sign-in.
 //
 //	connector run --config=FILE [--bind-address=IP]   serve until SIGTERM (the default command)
+//	connector diagnose --config=FILE [-o table|json]  look at everything that the connector depends on
 //	connector explain CODE                            what a reason or AADSTS code means, and what to do
 //	connector firewall [--format=text|json|csv]       what the site's firewall has to let out
 //	connector version
 //
-// Exit codes: 0 stopped cleanly, 1 failed while running, 2 wrong usage or
-// configuration. Logs are JSON on standard error.
+// Exit codes: 0 stopped cleanly, 1 failed while running or found a failure, 2
+// wrong usage or configuration. Logs are JSON on standard error.
 package main
 
 import (
@@ -27,7 +28,6 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/connector/internal/agent"
 	"github.com/passthrough-dev/connector-operator/connector/internal/firewall"
 	"github.com/passthrough-dev/connector-operator/connector/internal/validation"
@@ -69,6 +69,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch command {
 	case "run":
 		return serve(ctx, args, stderr)
+	case "diagnose":
+		return diagnose(ctx, args, stdout, stderr)
 	case "explain":
 		if len(args) != 1 {
 			return usageError{errors.New("explain takes one code, for example: connector explain 1328")}
@@ -88,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintln(stdout, version)
 		return nil
 	default:
-		return usageError{fmt.Errorf("there is no command %q: use run, explain, firewall or version", command)}
+		return usageError{fmt.Errorf("there is no command %q: use run, diagnose, explain, firewall or version", command)}
 	}
 }
 
@@ -103,20 +105,17 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 		}
 		return usageError{err}
 	}
-	switch {
-	case flags.NArg() > 0:
+	if flags.NArg() > 0 {
 		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
-	case *file == "":
-		return usageError{errors.New("--config is required: name the configuration file")}
 	}
 	if *bind != "" {
 		if _, err := netip.ParseAddr(*bind); err != nil {
 			return usageError{fmt.Errorf("--bind-address %q is not an IP address", *bind)}
 		}
 	}
-	c, err := config.Load(*file)
+	c, err := load(*file)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	// logr's level n is slog's -n.
 	log := logr.FromSlogHandler(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: slog.Level(-c.Log.Level)}))

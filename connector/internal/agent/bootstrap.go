@@ -14,19 +14,23 @@ import (
 	"github.com/passthrough-dev/connector-operator/connector/wire/trust"
 )
 
-// bootstrapRequest describes the connector to the service. The values for the
-// operating system are those of the Windows that the service's own agent runs
-// on: the service shows the machine's name and nothing else of them.
 func (a *agent) bootstrapRequest() bootstrap.Request {
 	id := a.identity.Identity()
 	a.calling = id.Thumbprint
+	return describe(a.opts.Config, id)
+}
+
+// describe tells the service about the connector. The values for the operating
+// system are those of the Windows that the service's own agent runs on: the
+// service shows the machine's name and nothing else of them.
+func describe(c config.Config, id trust.Identity) bootstrap.Request {
 	return bootstrap.Request{
 		TenantID: id.TenantID, ConnectorID: id.ConnectorID, AgentVersion: protocolVersion,
 		System: trust.SystemSettings{
-			MachineName: a.opts.Config.MachineName, OSLanguage: "1033", OSLocale: "0409", OSSKU: "8", OSVersion: "10.0.20348",
+			MachineName: c.MachineName, OSLanguage: "1033", OSLocale: "0409", OSSKU: "8", OSVersion: "10.0.20348",
 		},
 		ProxyPortFallbackDisabled: true,
-		UseServiceBusTCP:          a.opts.Config.Service.Transport == config.TransportAMQP,
+		UseServiceBusTCP:          c.Service.Transport == config.TransportAMQP,
 	}
 }
 

@@ -47,6 +47,8 @@ type clients struct {
 	// are not service's, whose number at one host is bounded.
 	proxy *http.Client
 	relay *http.Client
+	// streams opens connections below HTTP, without the certificate.
+	streams *streams
 	// amqps is the way to the relay without WebSockets; nil for the transport
 	// that uses them.
 	amqps *amqps
@@ -97,10 +99,11 @@ func newClients(service config.Service, id *identity.Store) (*clients, error) {
 		relay:     &http.Client{Transport: without, CheckRedirect: refuseRedirects},
 		rotating:  []*rotating{pooled, fetched}, inspection: looking,
 	}
+	if c.streams, err = newStreams(service.ProxyURL, withoutIt); err != nil {
+		return nil, err
+	}
 	if service.Transport == config.TransportAMQP {
-		if c.amqps, err = newAMQPS(service.ProxyURL, withoutIt); err != nil {
-			return nil, err
-		}
+		c.amqps = &amqps{c.streams}
 	}
 	return c, nil
 }

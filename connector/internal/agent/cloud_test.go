@@ -85,8 +85,9 @@ var cloudNames = []string{"*.pta.bootstrap.his.msappproxy.test", "*.connector.hi
 // fakeCloud is a TLS server for every host, and the proxy that leads there. It
 // writes down what reaches it.
 type fakeCloud struct {
-	t     *testing.T
-	proxy string
+	t       *testing.T
+	proxy   string
+	address string // of the server itself
 
 	mu sync.Mutex
 	// requests are host and path, a space, and the thumbprint of the client's
@@ -108,6 +109,7 @@ func newFakeCloud(t *testing.T, config *tls.Config) *fakeCloud {
 	server.TLS = config
 	server.StartTLS()
 	t.Cleanup(server.Close)
+	c.address = server.Listener.Addr().String()
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		connect(w, r, server.Listener.Addr().String())
 	}))

@@ -48,11 +48,14 @@ func (i *inspection) expect(names []string) {
 
 // inspectedError says what inspects TLS and what to do about it.
 type inspectedError struct {
-	message string
-	cause   error
+	what   string // was seen
+	remedy string
+	cause  error
 }
 
-func (e *inspectedError) Error() string { return e.message }
+func (e *inspectedError) Error() string {
+	return e.what + ": something between this connector and the service inspects TLS; " + e.remedy
+}
 
 func (e *inspectedError) Unwrap() error { return e.cause }
 
@@ -74,11 +77,11 @@ func (i *inspection) of(err error) *inspectedError {
 
 // found makes the error.
 func (i *inspection) found(what string, cause error) *inspectedError {
-	message := what + ": something between this connector and the service inspects TLS; exempt " + i.hosts() + " from inspection on the proxy or firewall"
+	remedy := "exempt " + i.hosts() + " from inspection on the proxy or firewall"
 	if i.service.CAFile != "" {
-		message += ", or put that issuer's root into the service's CA bundle if it is the service's own"
+		remedy += ", or put that issuer's root into the service's CA bundle if it is the service's own"
 	}
-	return &inspectedError{message, cause}
+	return &inspectedError{what, remedy, cause}
 }
 
 // hosts are all hosts of the service, as firewalls have them.

@@ -16,6 +16,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -65,6 +66,13 @@ type Options struct {
 	Observe func(response *bootstrap.Response, failures int, err error)
 	Log     logr.Logger
 }
+
+// ErrNotKnown marks an answer by which the service refuses the certificate.
+var ErrNotKnown = errors.New("it does not know this connector's certificate; it may have been removed, or something between inspects TLS")
+
+// Once calls a single time, as the first call of a loop does. Of the options it
+// needs URL, Client and Request.
+func Once(ctx context.Context, opts Options) (*bootstrap.Response, error) { return New(opts).call(ctx) }
 
 // Loop is the repeated call. Create it with New.
 type Loop struct {
@@ -219,7 +227,7 @@ func (l *Loop) call(ctx context.Context) (*bootstrap.Response, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the bootstrap service's answer: %w", err)
 	case answer.StatusCode == http.StatusForbidden:
-		return nil, fmt.Errorf("the bootstrap service answered %s: it does not know this connector's certificate; it may have been removed, or something between inspects TLS", answer.Status)
+		return nil, fmt.Errorf("the bootstrap service answered %s: %w", answer.Status, ErrNotKnown)
 	case answer.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("the bootstrap service answered %s", answer.Status)
 	case len(data) > maxAnswer:

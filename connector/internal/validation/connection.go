@@ -25,11 +25,12 @@ var errNotSent = errors.New("the bind was not sent")
 
 // connection carries one bind at a time to a server.
 type connection struct {
-	raw    net.Conn // the TCP connection, closed to interrupt what blocks
-	wire   *wire
-	ldap   *ldap.Conn
-	made   time.Time
-	expiry *time.Timer // set while idle; protected by server.mu
+	raw     net.Conn // the TCP connection, closed to interrupt what blocks
+	secured *tls.Conn
+	wire    *wire
+	ldap    *ldap.Conn
+	made    time.Time
+	expiry  *time.Timer // set while idle; protected by server.mu
 }
 
 // connect dials and completes the TLS handshake, which checks the certificate
@@ -52,7 +53,7 @@ func (s *server) connect(ctx context.Context) (*connection, error) {
 		return nil, &handshakeError{err}
 	}
 	w := &wire{Conn: secured}
-	c := &connection{raw: raw, wire: w, ldap: ldap.NewConn(w, true), made: time.Now()}
+	c := &connection{raw: raw, secured: secured, wire: w, ldap: ldap.NewConn(w, true), made: time.Now()}
 	c.ldap.Start()
 	return c, nil
 }

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -103,6 +104,22 @@ func (c *Connector) Restart() error {
 	}
 	return c.run(c.Name)
 }
+
+// Diagnose runs the command of that name with the connector's configuration,
+// beside the connector or in its place. It returns what the command printed and
+// its exit code.
+func (c *Connector) Diagnose(ctx context.Context, args ...string) (stdout []byte, code int, err error) {
+	cmd := exec.CommandContext(ctx, c.bed.Binary("connector"), append([]string{"diagnose", "--config", c.config}, args...)...)
+	stdout, err = cmd.Output()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) && failed.Exited() {
+		return stdout, failed.ExitCode(), nil
+	}
+	return stdout, 0, err
+}
+
+// Stop ends the connector; its identity and configuration stay.
+func (c *Connector) Stop() error { return c.bed.forget(c.Process) }
 
 // forget stops a process that the testbed need not stop any more.
 func (t *Testbed) forget(p *Process) error {
