@@ -6,6 +6,8 @@ package controllers
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,11 +16,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -26,6 +30,8 @@ import (
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 	"github.com/passthrough-dev/connector-operator/controllers/internal/desired"
 	"github.com/passthrough-dev/connector-operator/controllers/internal/fixture"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/servicetags"
+	"github.com/passthrough-dev/connector-operator/hack/policylint"
 )
 
 // written is a PassthroughConnector as a user writes it.
@@ -169,6 +175,15 @@ func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 		"no address of the cloud":                    {changes{set("spec/egress/cloudCIDRs", "[]")}, "at least 1 items"},
 		"addresses of no proxy":                      {changes{set("spec/egress/proxyCIDRs", "[10.0.0.0/8]")}, "has an effect with service.proxyURL only"},
 		"the cloud behind a proxy":                   {changes{set("spec/service/proxyURL", "http://p.test:3128"), set("spec/egress/cloudCIDRs", "[20.0.0.0/8]")}, "through the proxy alone"},
+		"service tags behind a proxy":                {changes{set("spec/service/proxyURL", "http://p.test:3128"), set("spec/egress/serviceTags", "{name: t, key: k, tags: [ServiceBus]}")}, "through the proxy alone"},
+		"service tags, and no policy":                {changes{set("spec/egress", "{mode: None, serviceTags: {name: t, key: k, tags: [ServiceBus]}}")}, "set mode to NetworkPolicy"},
+		"service tags of no ConfigMap":               {changes{set("spec/egress/serviceTags", "{key: k, tags: [ServiceBus]}")}, "Required value"},
+		"service tags of no key":                     {changes{set("spec/egress/serviceTags", "{name: t, tags: [ServiceBus]}")}, "Required value"},
+		"a file, and no service tag":                 {changes{set("spec/egress/serviceTags", "{name: t, key: k, tags: []}")}, "at least 1 items"},
+		"service tags twice":                         {changes{set("spec/egress/serviceTags", "{name: t, key: k, tags: [ServiceBus, ServiceBus]}")}, "Duplicate value"},
+		"a service tag that is a pattern":            {changes{set("spec/egress/serviceTags", "{name: t, key: k, tags: ['ServiceBus.*']}")}, "must be the name of a service tag"},
+		"revocation hosts behind a proxy":            {changes{set("spec/service/proxyURL", "http://p.test:3128"), set("spec/egress/revocationCIDRs", "[192.0.2.80/32]")}, "through the proxy alone"},
+		"more revocation hosts than fit":             {changes{set("spec/egress/revocationCIDRs", "[10.0.0.0/32, 10.0.0.1/32, 10.0.0.2/32, 10.0.0.3/32, 10.0.0.4/32, 10.0.0.5/32, 10.0.0.6/32, 10.0.0.7/32, 10.0.0.8/32]")}, "at most 8 items"},
 		"AMQP, and its ports closed":                 {changes{set("spec/service/transport", "AMQP"), set("spec/egress/ports", "HTTPSOnly")}, "set egress.ports to Documented"},
 		"port 0 of the directory":                    {changes{set("spec/egress/directoryPorts", "[{port: 0}]")}, "greater than or equal to 1"},
 		"a range that ends early":                    {changes{set("spec/egress/directoryPorts", "[{port: 9, endPort: 8}]")}, "endPort must not be less than port"},
@@ -289,7 +304,8 @@ func TestAPIAcceptsWhatIsRight(t *testing.T) {
 		"AMQP over TLS":                          {set("spec/service/transport", "AMQP")},
 		"a proxy by address":                     {set("spec/service/proxyURL", "http://[fd00::1]:3128")},
 		"no egress policy":                       {set("spec/egress", "{mode: None}")},
-		"egress with every address named":        {set("spec/egress", "{ports: Documented, performancePort: true, cloudCIDRs: [20.0.0.0/8], directoryCIDRs: [10.0.0.10/32], directoryPorts: [{port: 636}, {protocol: UDP, port: 88}, {port: 49152, endPort: 65535}], dnsCIDRs: [10.0.0.10/32]}")},
+		"egress with every address named":        {set("spec/egress", "{ports: Documented, performancePort: true, cloudCIDRs: [20.0.0.0/8], revocationCIDRs: [192.0.2.80/32], directoryCIDRs: [10.0.0.10/32], directoryPorts: [{port: 636}, {protocol: UDP, port: 88}, {port: 49152, endPort: 65535}], dnsCIDRs: [10.0.0.10/32]}")},
+		"service tags and addresses":             {set("spec/egress", "{serviceTags: {name: tags, key: ServiceTags_Public.json, tags: [AzureActiveDirectory, ServiceBus.WestEurope, AzureFrontDoor.Frontend]}, cloudCIDRs: [20.0.0.0/8]}")},
 		"a proxy by name and addresses":          {set("spec/service/proxyURL", "http://proxy.test:3128"), set("spec/egress/proxyCIDRs", "[10.1.0.0/16]")},
 		"an LDAP server by address":              {set("spec/validation/ldap/forests/0/servers", `["ldaps://127.0.0.1:40636"]`)},
 		"labels with and without prefix":         {set("spec/pod/labels", "{team: x, example.com/team: x}"), set("spec/pod/annotations", "{note: 'a b', example.com/note: x}"), set("spec/pod/nodeSelector", "{rack: r1, example.com/rack: ''}")},
@@ -405,6 +421,48 @@ func TestPodsMeetTheRestrictedStandard(t *testing.T) {
 	})
 }
 
+// lintEgress holds the policy of a resource, as the API server would store it,
+// against what engines on Windows understand.
+func lintEgress(t *testing.T, pc *v1alpha1.PassthroughConnector) {
+	t.Helper()
+	var tags servicetags.Ranges
+	if pc.Spec.Egress.ServiceTags != nil {
+		tags.Blocks = []netip.Prefix{netip.MustParsePrefix("20.0.0.0/8")}
+	}
+	openings, err := desired.Openings(pc, tags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := yaml.Marshal(desired.EgressPolicy(pc, openings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := &networkingv1.NetworkPolicy{}
+	if err := yaml.Unmarshal(data, policy); err != nil {
+		t.Fatal(err)
+	}
+	if err := apiServer(t).client.Create(t.Context(), policy, client.DryRunAll); err != nil {
+		t.Error(err)
+	}
+	for _, finding := range policylint.Egress(policy) {
+		t.Error(finding)
+	}
+}
+
+// TestAPIAcceptsAnyEgress shows that what the property tests of policies draw is
+// what a user could write.
+func TestAPIAcceptsAnyEgress(t *testing.T) {
+	plane := apiServer(t)
+	namespace := newNamespace(t, plane.client, nil)
+	for seed := range uint64(40) {
+		pc := fixture.New(fixture.In(namespace), fixture.Egress(rand.New(rand.NewPCG(seed, 1))))
+		if err := plane.client.Create(t.Context(), pc, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+			t.Fatalf("seed %d: %v\n%+v", seed, err, pc.Spec)
+		}
+		lintEgress(t, pc)
+	}
+}
+
 func TestAPIAcceptsTheSamples(t *testing.T) {
 	plane := apiServer(t)
 	namespace := newNamespace(t, plane.client, nil)
@@ -424,8 +482,13 @@ func TestAPIAcceptsTheSamples(t *testing.T) {
 			}
 			u.SetNamespace(namespace)
 			if err := plane.client.Create(t.Context(), u, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
-				t.Error(err)
+				t.Fatal(err)
 			}
+			pc := &v1alpha1.PassthroughConnector{}
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, pc); err != nil {
+				t.Fatal(err)
+			}
+			lintEgress(t, pc)
 		})
 	}
 }

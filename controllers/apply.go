@@ -66,6 +66,9 @@ func (o outcome) failure() error {
 func (r *Reconciler) apply(ctx context.Context, o observation, p plan) outcome {
 	done := outcome{issued: map[int]trust.Identity{}, errs: p.ownerProblems}
 	for _, c := range p.apply {
+		if c.kind == deploymentKind && p.egress.missing && done.egressProblem != nil {
+			continue // no pod starts without the policy that is asked for
+		}
 		if err := r.applyChild(ctx, o.connector, c); err != nil {
 			done.errs = append(done.errs, err)
 			if c.kind == networkPolicyKind {

@@ -55,6 +55,8 @@ type memory struct {
 	uids map[types.NamespacedName]types.UID
 	// certificates are by the UID of the PassthroughConnector.
 	certificates map[types.UID]*certificateMemory
+	// tags are by the UID of the PassthroughConnector.
+	tags map[types.UID]readTags
 }
 
 func newMemory() *memory {
@@ -64,6 +66,7 @@ func newMemory() *memory {
 		uids:     map[types.NamespacedName]types.UID{},
 
 		certificates: map[types.UID]*certificateMemory{},
+		tags:         map[types.UID]readTags{},
 	}
 }
 
@@ -90,6 +93,7 @@ func (m *memory) drop(uid types.UID) {
 	delete(m.attempts, uid)
 	delete(m.unsaved, uid)
 	delete(m.certificates, uid)
+	delete(m.tags, uid)
 }
 
 func (m *memory) attempt(uid types.UID) attempt {

@@ -24,6 +24,18 @@ type egressPlan struct {
 	problem error
 	// unlimited names what is open to any address.
 	unlimited []string
+	// missing says that a policy is asked for and none of ours is there yet, so that
+	// pods would run without any.
+	missing bool
+}
+
+// blocks says why no pod may be begun: the policy that is asked for is not there,
+// and cannot be made. A policy that was applied before is enough.
+func (e egressPlan) blocks() error {
+	if !e.missing {
+		return nil
+	}
+	return e.problem
 }
 
 func (r *Reconciler) observeEgress(ctx context.Context, o *observation) (err error) {
@@ -33,7 +45,7 @@ func (r *Reconciler) observeEgress(ctx context.Context, o *observation) (err err
 
 // planEgress plans the NetworkPolicy. It comes before the Deployments, so that
 // no pod starts without it. What cannot be rendered leaves in place what is
-// there.
+// there: a policy that was asked for once is narrower than none.
 func planEgress(p *plan, o observation, _ string) {
 	if o.connector.Spec.Egress.Mode == v1alpha1.EgressNone {
 		if policy := o.networkPolicy; policy != nil && metav1.IsControlledBy(policy, o.connector) && policy.DeletionTimestamp == nil {
@@ -41,7 +53,12 @@ func planEgress(p *plan, o observation, _ string) {
 		}
 		return
 	}
-	openings, err := desired.Openings(o.connector)
+	p.egress.missing = o.networkPolicy == nil || !metav1.IsControlledBy(o.networkPolicy, o.connector)
+	if o.serviceTagsProblem != nil {
+		p.egress.problem = o.serviceTagsProblem
+		return
+	}
+	openings, err := desired.Openings(o.connector, o.serviceTags)
 	if err != nil {
 		p.egress.problem = &blockedError{reason: v1alpha1.ReasonEgressNotRenderable, message: err.Error()}
 		return

@@ -6,6 +6,7 @@ package controllers
 import (
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,13 +34,14 @@ func TestEgressFollowsTheSpecification(t *testing.T) {
 	h.give()
 	h.create(fixture.Replicas(1))
 	h.settle()
-	h.wantCondition(v1alpha1.ConditionEgressApplied, v1alpha1.ReasonEgressApplied, "the ports of the cloud and of the directory are open to any address")
+	h.wantCondition(v1alpha1.ConditionEgressApplied, v1alpha1.ReasonEgressApplied, "the ports of the cloud and of the revocation hosts and of the directory are open to any address")
 	for _, finding := range policylint.Egress(h.networkPolicy()) {
 		t.Errorf("as the API server holds it: %s", finding)
 	}
 
 	h.change(func(pc *v1alpha1.PassthroughConnector) {
 		pc.Spec.Egress.CloudCIDRs = []v1alpha1.IPv4CIDR{"20.0.0.0/8"}
+		pc.Spec.Egress.RevocationCIDRs = []v1alpha1.IPv4CIDR{"192.0.2.80/32"}
 		pc.Spec.Egress.DirectoryCIDRs = []v1alpha1.IPv4CIDR{"10.0.0.10/32"}
 	})
 	h.settle()
@@ -74,6 +76,39 @@ func TestAPolicyThatCannotBeRenderedLeavesTheOneThatIsThere(t *testing.T) {
 	}
 }
 
+// TestNoPodStartsWithoutThePolicyThatIsAskedFor covers a new resource whose policy
+// cannot be made: nothing runs that would be open to everything.
+func TestNoPodStartsWithoutThePolicyThatIsAskedFor(t *testing.T) {
+	h := newHarness(t)
+	h.give()
+	h.create(fixture.Replicas(1), func(pc *v1alpha1.PassthroughConnector) {
+		pc.Spec.Validation.LDAP.Forests[0].Servers = []v1alpha1.LDAPServer{"ldaps://[fd00::1]:636"}
+	})
+	h.settle()
+	h.wantCondition(v1alpha1.ConditionEgressApplied, v1alpha1.ReasonEgressNotRenderable, "fd00::1 is an IPv6 address")
+	h.wantCondition(v1alpha1.ConditionReady, v1alpha1.ReasonEgressNotRenderable, "fd00::1 is an IPv6 address")
+	h.wantCondition(v1alpha1.ConditionRegistered, v1alpha1.ReasonEgressNotRenderable, "0 of 1")
+	if n := h.deployments(); n != 0 || h.service.Calls() != 0 {
+		t.Errorf("there are %d Deployments, and the service was called %d times", n, h.service.Calls())
+	}
+	h.change(func(pc *v1alpha1.PassthroughConnector) {
+		pc.Spec.Validation.LDAP.Forests[0].Servers = []v1alpha1.LDAPServer{"ldaps://10.0.0.10:636"}
+	})
+	h.settle()
+	h.wantCondition(v1alpha1.ConditionEgressApplied, v1alpha1.ReasonEgressApplied, "is applied")
+	if n := h.deployments(); n != 1 {
+		t.Errorf("there are %d Deployments", n)
+	}
+}
+
+// deployments is how many Deployments there are.
+func (h *harness) deployments() int {
+	h.t.Helper()
+	var list appsv1.DeploymentList
+	h.must(h.client.List(h.t.Context(), &list, client.InNamespace(h.namespace)))
+	return len(list.Items)
+}
+
 func TestAPolicyOfSomebodyElseIsLeftAlone(t *testing.T) {
 	for name, mode := range map[string]v1alpha1.EgressMode{"NetworkPolicy": v1alpha1.EgressNetworkPolicy, "None": v1alpha1.EgressNone} {
 		t.Run(name, func(t *testing.T) {
@@ -88,6 +123,9 @@ func TestAPolicyOfSomebodyElseIsLeftAlone(t *testing.T) {
 			h.settle()
 			if mode == v1alpha1.EgressNetworkPolicy {
 				h.wantCondition(v1alpha1.ConditionEgressApplied, v1alpha1.ReasonNameTaken, "belongs to no controller")
+			}
+			if started, want := h.deployments() == 1, mode == v1alpha1.EgressNone; started != want {
+				t.Errorf("a connector was started: %t, want %t", started, want)
 			}
 			if after := h.networkPolicy(); after == nil || after.ResourceVersion != before.ResourceVersion {
 				t.Errorf("it was changed: %+v", after)
@@ -106,8 +144,13 @@ func TestARefusedPolicyIsTold(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := h.pass(); err == nil {
-		t.Error("the pass that could not apply the policy is not tried again")
+	for range 3 {
+		if _, err := h.pass(); err == nil {
+			t.Error("the pass that could not apply the policy is not tried again")
+		}
+	}
+	if n := h.deployments(); n != 0 {
+		t.Errorf("%d connectors were started without the policy", n)
 	}
 	h.wantCondition(v1alpha1.ConditionEgressApplied, v1alpha1.ReasonEgressNotApplied, errInjected.Error())
 	h.failing(nil)

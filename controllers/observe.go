@@ -25,6 +25,7 @@ import (
 	"github.com/passthrough-dev/connector-operator/connector/wire/trust"
 	"github.com/passthrough-dev/connector-operator/controllers/internal/desired"
 	"github.com/passthrough-dev/connector-operator/controllers/internal/enrolment"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/servicetags"
 )
 
 // observation is all that a pass knows. It is gathered once; what comes after
@@ -63,6 +64,11 @@ type observation struct {
 	// are not complete.
 	bundles       desired.Bundles
 	bundleProblem error
+
+	// serviceTags are the addresses of spec.egress.serviceTags; serviceTagsProblem
+	// says why they are not known.
+	serviceTags        servicetags.Ranges
+	serviceTagsProblem error
 
 	// token is the registration token. It is read only if an identity is missing.
 	// tokenProblem says why there is none or why it cannot be used.
@@ -135,6 +141,7 @@ func (r *Reconciler) observe(ctx context.Context, pc *v1alpha1.PassthroughConnec
 		r.observeRetained,
 		r.observeLimit,
 		r.observeBundles,
+		r.observeServiceTags,
 		r.observeToken,
 		r.observePods,
 		r.observeCredentials,

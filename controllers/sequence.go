@@ -80,8 +80,11 @@ func sequenced(o observation, in *instance) bool {
 // identity. While the specification cannot be put into effect, what runs is left
 // as it is.
 func planConnectors(p *plan, o observation, releaseImage string) {
-	if p.configurationProblem = o.bundleProblem; p.configurationProblem != nil {
-		return
+	for _, problem := range []error{o.bundleProblem, p.egress.blocks()} {
+		if problem != nil {
+			p.configurationProblem = problem
+			return
+		}
 	}
 	if err := p.planRollout(o, releaseImage); err != nil {
 		p.configurationProblem = &blockedError{reason: v1alpha1.ReasonConfigurationInvalid, message: err.Error()}

@@ -171,7 +171,8 @@ func referredSecrets(object client.Object) []string {
 	return names
 }
 
-// referredConfigMaps are the ConfigMaps that a resource takes CA bundles from.
+// referredConfigMaps are the ConfigMaps that a resource takes CA bundles and
+// service tags from.
 func referredConfigMaps(object client.Object) []string {
 	pc := object.(*v1alpha1.PassthroughConnector)
 	names := map[string]bool{}
@@ -184,6 +185,9 @@ func referredConfigMaps(object client.Object) []string {
 				names[forest.CABundleRef.Name] = true
 			}
 		}
+	}
+	if tags := pc.Spec.Egress.ServiceTags; tags != nil {
+		names[tags.Name] = true
 	}
 	return slices.Sorted(maps.Keys(names))
 }

@@ -23,9 +23,23 @@ const (
 
 	// ReasonEgressNotRenderable surfaces when spec.egress cannot be written as a
 	// policy that every supported network understands, for instance because a
-	// server or the proxy is given by an IPv6 address. A policy that was applied
-	// before stays. Correct what the message names, or set mode to None.
+	// server or the proxy is given by an IPv6 address, or because there are more
+	// addresses than a policy holds. A policy that was applied before stays; without
+	// one no connector is registered or started. Correct what the message names, or
+	// set mode to None.
 	ReasonEgressNotRenderable = "NotRenderable"
+
+	// ReasonServiceTagsNotFound surfaces when the ConfigMap or the key that
+	// spec.egress.serviceTags names does not exist. A policy that was applied before
+	// stays; without one no connector is registered or started. Create what the
+	// message names: that is noticed at once.
+	ReasonServiceTagsNotFound = "ServiceTagsNotFound"
+
+	// ReasonServiceTagsInvalid surfaces when the file that spec.egress.serviceTags
+	// names cannot be read, or does not have one of the tags. What was applied
+	// stays, as for ServiceTagsNotFound. Put the published file there, or correct
+	// the tags.
+	ReasonServiceTagsInvalid = "ServiceTagsInvalid"
 
 	// ReasonEgressNotApplied surfaces when the API server refused the policy. The
 	// message repeats the refusal. The operator keeps trying.

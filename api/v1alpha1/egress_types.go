@@ -33,7 +33,7 @@ const (
 // EgressSpec is where the connectors may connect to. The operator applies it; it
 // cannot see whether the cluster's network enforces it.
 //
-// +kubebuilder:validation:XValidation:rule="self.mode != 'None' || (!has(self.performancePort) && !has(self.cloudCIDRs) && !has(self.proxyCIDRs) && !has(self.directoryCIDRs) && !has(self.directoryPorts) && !has(self.dnsCIDRs))",message="in mode None nothing else but ports may be set, because it would have no effect: remove the other fields or set mode to NetworkPolicy",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="self.mode != 'None' || (!has(self.performancePort) && !has(self.cloudCIDRs) && !has(self.serviceTags) && !has(self.revocationCIDRs) && !has(self.proxyCIDRs) && !has(self.directoryCIDRs) && !has(self.directoryPorts) && !has(self.dnsCIDRs))",message="in mode None nothing else but ports may be set, because it would have no effect: remove the other fields or set mode to NetworkPolicy",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.performancePort) || !self.performancePort || self.ports == 'Documented'",message="performancePort may be true only when ports is Documented: remove it or change ports",fieldPath=".performancePort",reason=FieldValueInvalid
 type EgressSpec struct {
 	// mode is NetworkPolicy, which applies one NetworkPolicy to the connectors'
@@ -57,14 +57,33 @@ type EgressSpec struct {
 	// +optional
 	PerformancePort *bool `json:"performancePort,omitempty"`
 
-	// cloudCIDRs are the IPv4 addresses of the cloud. Without them the ports of the
-	// service are open to any address.
+	// cloudCIDRs are the IPv4 addresses of the cloud, beside those of serviceTags.
+	// Without either the ports of the service are open to any address. Port 80 is
+	// revocationCIDRs'.
 	//
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=200
 	CloudCIDRs []IPv4CIDR `json:"cloudCIDRs,omitempty"`
+
+	// serviceTags are the addresses of the cloud as Microsoft publishes them each
+	// week. They are put together with cloudCIDRs into as few blocks as can be, of
+	// which a policy holds 200: more are refused. A change of the file is followed.
+	//
+	// +optional
+	ServiceTags *ServiceTags `json:"serviceTags,omitempty"`
+
+	// revocationCIDRs are the IPv4 addresses of the hosts that say, on port 80,
+	// whether certificates are revoked. Certificate authorities run them, most
+	// outside the cloud. Without them port 80 is open to any address, whatever
+	// cloudCIDRs are.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	RevocationCIDRs []IPv4CIDR `json:"revocationCIDRs,omitempty"`
 
 	// proxyCIDRs are the IPv4 addresses of the proxy that service.proxyURL names.
 	// Without them the proxy's port is open to the address in the URL, or to any
@@ -77,8 +96,8 @@ type EgressSpec struct {
 	ProxyCIDRs []IPv4CIDR `json:"proxyCIDRs,omitempty"`
 
 	// directoryCIDRs are the IPv4 addresses of the domain controllers. Without them
-	// the ports of the directory are open to the addresses in the servers' URLs, or
-	// to any address if one of these holds a name.
+	// the ports of the directory are open to the addresses in the servers' URLs, of
+	// which there may be 32, or to any address if one of these holds a name.
 	//
 	// +optional
 	// +listType=set
@@ -105,6 +124,43 @@ type EgressSpec struct {
 	// +kubebuilder:validation:MaxItems=8
 	DNSCIDRs []IPv4CIDR `json:"dnsCIDRs,omitempty"`
 }
+
+// ServiceTags names a file of Azure's IP ranges and service tags, and what to take
+// of it.
+type ServiceTags struct {
+	// name is the name of a ConfigMap in the same namespace.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// key is the key of the file in the ConfigMap's data or binaryData. It is the
+	// JSON that Microsoft publishes, whole or cut down to the tags that are needed,
+	// as it is or compressed with gzip: a ConfigMap holds 1 MiB, and the file has more
+	// than four.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+
+	// tags are the names of the tags whose IPv4 addresses are the cloud's, such as
+	// AzureActiveDirectory or, of one region, ServiceBus.WestEurope.
+	//
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Tags []ServiceTag `json:"tags,omitempty"`
+}
+
+// ServiceTag is the name of a service tag.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$')",message="must be the name of a service tag, such as ServiceBus or ServiceBus.WestEurope",reason=FieldValueInvalid
+type ServiceTag string
 
 // EgressPort is a port or a range of ports.
 //

@@ -10,6 +10,7 @@ package policylint
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -28,12 +29,21 @@ const (
 // would not understand; nil if there is nothing. Policies that deny all egress
 // have nothing to complain of, but a policy without egress in its types does:
 // it is not what it was made for.
+//
+// Peers may be chosen by selectors in one direction only. A policy that knows
+// both who calls and who is called by labels makes an engine on Windows keep two
+// sets of pods, and program the virtual switch anew, which can cut connections,
+// whenever either changes.
 func Egress(p *networkingv1.NetworkPolicy) []string {
 	var l findings
 	if len(p.Spec.PolicyTypes) == 0 {
 		l.add("policyTypes is empty: what it means depends on the rules")
 	}
+	if len(p.Spec.PolicyTypes) > 0 && !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
+		l.add("policyTypes has no Egress: the rules of egress are not looked at")
+	}
 	l.selector("podSelector", &p.Spec.PodSelector)
+	l.oneSide(p)
 	switchRules := 0
 	for i, rule := range p.Spec.Egress {
 		where := fmt.Sprintf("egress[%d]", i)
@@ -103,6 +113,18 @@ func (l *findings) selector(where string, s *metav1.LabelSelector) {
 	for _, e := range s.MatchExpressions {
 		if e.Operator == metav1.LabelSelectorOpNotIn || e.Operator == metav1.LabelSelectorOpDoesNotExist {
 			l.add("%s has the negative match %s %s: the whole rule is skipped on Windows", where, e.Key, e.Operator)
+		}
+	}
+}
+
+// oneSide wants no selectors among the peers of ingress if there are any among
+// those of egress.
+func (l *findings) oneSide(p *networkingv1.NetworkPolicy) {
+	selects := func(peer networkingv1.NetworkPolicyPeer) bool { return peer.IPBlock == nil }
+	called := slices.ContainsFunc(p.Spec.Egress, func(r networkingv1.NetworkPolicyEgressRule) bool { return slices.ContainsFunc(r.To, selects) })
+	for i, rule := range p.Spec.Ingress {
+		if called && slices.ContainsFunc(rule.From, selects) {
+			l.add("ingress[%d].from has selectors, and so has egress: use selectors on one side only, or two policies", i)
 		}
 	}
 }

@@ -59,6 +59,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServiceSpec"):
 		return &apiv1alpha1.ServiceSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServiceTags"):
+		return &apiv1alpha1.ServiceTagsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TopologySpreadConstraint"):
 		return &apiv1alpha1.TopologySpreadConstraintApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ValidationSpec"):

@@ -5,12 +5,15 @@ package desired
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
+	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -19,13 +22,14 @@ import (
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 	"github.com/passthrough-dev/connector-operator/connector/config"
+	"github.com/passthrough-dev/connector-operator/controllers/internal/servicetags"
 )
 
-// MaxCloudPeers is how many blocks of addresses of the cloud a policy holds at
-// most. On Windows each becomes a rule of the virtual switch.
-const MaxCloudPeers = 200
+// maxCloudPeers is how many blocks of addresses of the cloud a policy holds. On
+// Windows each becomes a rule of the virtual switch.
+const maxCloudPeers = 200
 
-// maxDirectoryPeers is the same for domain controllers that are taken from the
+// maxDirectoryPeers is how many addresses of domain controllers are taken from the
 // URLs of servers.
 const maxDirectoryPeers = 32
 
@@ -57,29 +61,31 @@ type EgressPort struct {
 	First, Last int32
 }
 
-// Openings are what the connectors may reach beside name servers. The error says
-// what in the specification cannot be written as a policy.
-func Openings(pc *v1alpha1.PassthroughConnector) ([]Opening, error) {
-	service, err := serviceOpening(pc)
-	if err != nil {
-		return nil, err
-	}
+// Openings are what the connectors may reach beside name servers. tags are the
+// addresses of spec.egress.serviceTags. The error says what in the specification
+// cannot be written as a policy.
+func Openings(pc *v1alpha1.PassthroughConnector, tags servicetags.Ranges) ([]Opening, error) {
 	directory, err := directoryOpening(pc)
 	if err != nil {
 		return nil, err
 	}
-	return []Opening{service, directory}, nil
+	if pc.Spec.Service.ProxyURL != "" {
+		proxy, err := proxyOpening(pc)
+		return []Opening{proxy, directory}, err
+	}
+	cloud, err := cloudOpening(pc, tags)
+	return []Opening{cloud, revocationOpening(pc), directory}, err
 }
 
-// serviceOpening opens the way to the cloud: through the proxy alone if there is
-// one.
-func serviceOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
-	if pc.Spec.Service.ProxyURL != "" {
-		return proxyOpening(pc)
+// cloudOpening opens the way to the service and its relays.
+func cloudOpening(pc *v1alpha1.PassthroughConnector, tags servicetags.Ranges) (Opening, error) {
+	o := Opening{What: "the cloud"}
+	var err error
+	if o.CIDRs, err = cloudBlocks(&pc.Spec.Egress, tags); err != nil {
+		return Opening{}, err
 	}
-	o := Opening{What: "the cloud", CIDRs: orAnywhere(pc.Spec.Egress.CloudCIDRs)}
 	for _, d := range config.Destinations(config.PortProfile(pc.Spec.Egress.Ports)) {
-		if !d.IsNeededBy(config.PartyConnector) || d.Of(config.PeerDNS, config.PeerDirectory) {
+		if !d.IsNeededBy(config.PartyConnector) || !d.Of(config.PeerService, config.PeerRelay) {
 			continue
 		}
 		asked := d.Purpose == config.PurposePerformance && pc.Spec.Egress.PerformancePort != nil && *pc.Spec.Egress.PerformancePort
@@ -97,6 +103,63 @@ func serviceOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
 	}
 	o.Ports = tidy(o.Ports)
 	return o, nil
+}
+
+// cloudBlocks are the addresses of the cloud. With service tags there is no
+// address without them: an empty list is an error and never everywhere.
+func cloudBlocks(egress *v1alpha1.EgressSpec, tags servicetags.Ranges) ([]string, error) {
+	if egress.ServiceTags == nil {
+		return orAnywhere(egress.CloudCIDRs), nil
+	}
+	if len(tags.Blocks) == 0 {
+		return nil, errors.New("spec.egress.serviceTags: the tags have no address")
+	}
+	var all netipx.IPSetBuilder
+	for _, block := range tags.Blocks {
+		all.AddPrefix(block)
+	}
+	for _, cidr := range egress.CloudCIDRs {
+		block, err := netip.ParsePrefix(string(cidr))
+		if err != nil {
+			return nil, fmt.Errorf("spec.egress.cloudCIDRs: %w", err)
+		}
+		all.AddPrefix(block)
+	}
+	set, err := all.IPSet()
+	if err != nil {
+		return nil, fmt.Errorf("putting the addresses of the cloud together: %w", err)
+	}
+	blocks := set.Prefixes()
+	if len(blocks) > maxCloudPeers {
+		return nil, fmt.Errorf("spec.egress.serviceTags: %s come to %d blocks of addresses, and a policy holds %d: name fewer tags, or those of a region such as ServiceBus.WestEurope, or use a proxy", counted(tags.Tags), len(blocks), maxCloudPeers)
+	}
+	cidrs := make([]string, 0, len(blocks))
+	for _, block := range blocks {
+		cidrs = append(cidrs, block.String())
+	}
+	return cidrs, nil
+}
+
+// counted is "A (200) and B (456)".
+func counted(tags []servicetags.Tag) string {
+	texts := make([]string, 0, len(tags))
+	for _, tag := range tags {
+		texts = append(texts, fmt.Sprintf("%s (%d)", tag.Name, tag.Blocks))
+	}
+	return strings.Join(texts, " and ")
+}
+
+// revocationOpening opens the way to the hosts of certificate authorities, which
+// are not in the cloud: its addresses say nothing about theirs.
+func revocationOpening(pc *v1alpha1.PassthroughConnector) Opening {
+	o := Opening{What: "the revocation hosts", CIDRs: orAnywhere(pc.Spec.Egress.RevocationCIDRs)}
+	for _, d := range config.Destinations(config.PortProfile(pc.Spec.Egress.Ports)) {
+		if d.IsNeededBy(config.PartyConnector) && d.Of(config.PeerRevocation) && d.Occasion == config.Always {
+			o.add(d)
+		}
+	}
+	o.Ports = tidy(o.Ports)
+	return o
 }
 
 func proxyOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
@@ -145,8 +208,8 @@ func directoryOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
 	if o.CIDRs, err = blocks(pc.Spec.Egress.DirectoryCIDRs, hosts); err != nil {
 		return Opening{}, fmt.Errorf("spec.validation.ldap: %w", err)
 	}
-	if len(pc.Spec.Egress.DirectoryCIDRs) == 0 && len(o.CIDRs) > maxDirectoryPeers {
-		o.CIDRs = anywhere
+	if len(o.CIDRs) > maxDirectoryPeers {
+		return Opening{}, fmt.Errorf("spec.validation.ldap: the servers are %d addresses, and a policy holds %d: name blocks that hold them in spec.egress.directoryCIDRs", len(o.CIDRs), maxDirectoryPeers)
 	}
 	o.Ports = tidy(o.Ports)
 	return o, nil

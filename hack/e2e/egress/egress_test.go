@@ -40,7 +40,7 @@ func httpsOnly() profile {
 	return profile{
 		namespace: "https-only", tenant: bed.Tenant, host: httpsTenant, ports: []int{80, 443}, signalling: 443,
 		change: func(spec map[string]any) {
-			spec["egress"] = map[string]any{"ports": "HTTPSOnly", "cloudCIDRs": []any{httpsTenant + "/32"}}
+			spec["egress"] = map[string]any{"ports": "HTTPSOnly", "cloudCIDRs": []any{httpsTenant + "/32"}, "revocationCIDRs": []any{httpsTenant + "/32"}}
 		},
 	}
 }
@@ -65,7 +65,7 @@ func documented(t *testing.T) profile {
 			custom["registrationURL"], custom["bootstrapURL"] = tenant.RegistrationURL, tenant.BootstrapURL
 			custom["serviceHostSuffixes"], custom["relayHostSuffixes"] = []any{"." + documentedService}, []any{"." + documentedRelay}
 			spec["tenantID"] = tenant.TenantID
-			spec["egress"] = map[string]any{"ports": "Documented", "cloudCIDRs": []any{documentedTenant + "/32"}}
+			spec["egress"] = map[string]any{"ports": "Documented", "cloudCIDRs": []any{documentedTenant + "/32"}, "revocationCIDRs": []any{documentedTenant + "/32"}}
 		},
 	}
 }

@@ -186,6 +186,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
           elementRelationship: associative
+    - name: revocationCIDRs
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
+          elementRelationship: associative
+    - name: serviceTags
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.ServiceTags
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.HostSuffix
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.IPv4CIDR
@@ -511,6 +520,23 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.Transport
       default: WebSocket
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.ServiceTag
+  scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.ServiceTags
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+    - name: tags
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.ServiceTag
+          elementRelationship: associative
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.TopologySpreadConstraint
   map:
     fields:

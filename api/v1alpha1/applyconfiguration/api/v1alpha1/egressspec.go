@@ -25,16 +25,26 @@ type EgressSpecApplyConfiguration struct {
 	// performancePort also opens port 9350, which the service's documentation calls
 	// optional.
 	PerformancePort *bool `json:"performancePort,omitempty"`
-	// cloudCIDRs are the IPv4 addresses of the cloud. Without them the ports of the
-	// service are open to any address.
+	// cloudCIDRs are the IPv4 addresses of the cloud, beside those of serviceTags.
+	// Without either the ports of the service are open to any address. Port 80 is
+	// revocationCIDRs'.
 	CloudCIDRs []apiv1alpha1.IPv4CIDR `json:"cloudCIDRs,omitempty"`
+	// serviceTags are the addresses of the cloud as Microsoft publishes them each
+	// week. They are put together with cloudCIDRs into as few blocks as can be, of
+	// which a policy holds 200: more are refused. A change of the file is followed.
+	ServiceTags *ServiceTagsApplyConfiguration `json:"serviceTags,omitempty"`
+	// revocationCIDRs are the IPv4 addresses of the hosts that say, on port 80,
+	// whether certificates are revoked. Certificate authorities run them, most
+	// outside the cloud. Without them port 80 is open to any address, whatever
+	// cloudCIDRs are.
+	RevocationCIDRs []apiv1alpha1.IPv4CIDR `json:"revocationCIDRs,omitempty"`
 	// proxyCIDRs are the IPv4 addresses of the proxy that service.proxyURL names.
 	// Without them the proxy's port is open to the address in the URL, or to any
 	// address if the URL holds a name.
 	ProxyCIDRs []apiv1alpha1.IPv4CIDR `json:"proxyCIDRs,omitempty"`
 	// directoryCIDRs are the IPv4 addresses of the domain controllers. Without them
-	// the ports of the directory are open to the addresses in the servers' URLs, or
-	// to any address if one of these holds a name.
+	// the ports of the directory are open to the addresses in the servers' URLs, of
+	// which there may be 32, or to any address if one of these holds a name.
 	DirectoryCIDRs []apiv1alpha1.IPv4CIDR `json:"directoryCIDRs,omitempty"`
 	// directoryPorts are the ports of the domain controllers. The default is what
 	// the validation method needs; for LDAP these are the ports in the servers'
@@ -81,6 +91,24 @@ func (b *EgressSpecApplyConfiguration) WithPerformancePort(value bool) *EgressSp
 func (b *EgressSpecApplyConfiguration) WithCloudCIDRs(values ...apiv1alpha1.IPv4CIDR) *EgressSpecApplyConfiguration {
 	for i := range values {
 		b.CloudCIDRs = append(b.CloudCIDRs, values[i])
+	}
+	return b
+}
+
+// WithServiceTags sets the ServiceTags field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServiceTags field is set to the value of the last call.
+func (b *EgressSpecApplyConfiguration) WithServiceTags(value *ServiceTagsApplyConfiguration) *EgressSpecApplyConfiguration {
+	b.ServiceTags = value
+	return b
+}
+
+// WithRevocationCIDRs adds the given value to the RevocationCIDRs field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the RevocationCIDRs field.
+func (b *EgressSpecApplyConfiguration) WithRevocationCIDRs(values ...apiv1alpha1.IPv4CIDR) *EgressSpecApplyConfiguration {
+	for i := range values {
+		b.RevocationCIDRs = append(b.RevocationCIDRs, values[i])
 	}
 	return b
 }
