@@ -6,6 +6,8 @@ package controllers
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -17,25 +19,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 )
 
-// credentialSpecs installs the kind of the windows-gmsa project, as far as the
-// operator looks at it: it reads names only.
+// credentialSpecs installs the kind of the windows-gmsa project, in its documented
+// shape.
 func (h *harness) credentialSpecs() {
 	h.t.Helper()
-	crd := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-		"metadata": map[string]any{"name": "gmsacredentialspecs.windows.k8s.io", "annotations": map[string]any{"api-approved.kubernetes.io": "unapproved, for tests"}},
-		"spec": map[string]any{
-			"group": credentialSpecKind.Group, "scope": "Cluster",
-			"names": map[string]any{"plural": "gmsacredentialspecs", "kind": credentialSpecKind.Kind},
-			"versions": []any{map[string]any{"name": credentialSpecKind.Version, "served": true, "storage": true, "schema": map[string]any{
-				"openAPIV3Schema": map[string]any{"type": "object", "properties": map[string]any{"credspec": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
-			}}},
-		},
-	}}
+	data, err := os.ReadFile(filepath.Join("..", "hack", "gmsawebhook", "deploy", "crd.yaml"))
+	h.must(err)
+	crd := &unstructured.Unstructured{}
+	h.must(yaml.Unmarshal(data, &crd.Object))
 	h.must(h.client.Create(h.t.Context(), crd))
 	h.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
