@@ -37,6 +37,15 @@ build: ## Build operator, connector (Linux and Windows), tenant and directory in
 	go build -trimpath -o $(BIN)/tenant ./hack/tenant
 	go build -trimpath -o $(BIN)/directory ./hack/directory
 
+.PHONY: images
+images: ## Build the container images into dist/images/, without a container engine. IMAGE=operator builds one
+	cd hack/images && go run . build --version=$(VERSION) $(if $(IMAGE),--only=$(IMAGE)) $(IMAGE_FLAGS)
+
+.PHONY: push-images
+push-images: ## Push what `make images` has built to REGISTRY, such as registry.example/passthrough
+	cd hack/images && go run . push ../../dist/images/operator $(or $(REGISTRY),$(error set REGISTRY))/connector-operator:$(VERSION)
+	cd hack/images && go run . push ../../dist/images/connector $(REGISTRY)/connector:$(VERSION)
+
 .PHONY: generate
 generate: ## Regenerate deep copies, apply configurations, the CRD, the RBAC role and the chart's copies
 	hack/generate.sh
@@ -67,4 +76,4 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 1m)
 
 .PHONY: clean
 clean: ## Remove what was built in this directory
-	rm -rf $(BIN) .demo
+	rm -rf $(BIN) dist .demo

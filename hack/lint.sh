@@ -22,3 +22,4 @@ fi
 GOOS=windows CGO_ENABLED=0 "$linter" run ./connector/...
 (cd hack/cluster && "$linter" run --config ../../.golangci.yml ./internal/...)
 (cd hack/helm && "$linter" run --config ../../.golangci.yml ./...)
+(cd hack/images && "$linter" run --config ../../.golangci.yml ./...)

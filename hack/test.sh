@@ -21,6 +21,7 @@ if [ "${SKIP_CLUSTER:-0}" = 1 ]; then
   step "unit tests (no control plane: API server and end-to-end tests are skipped)"
   go test -race -shuffle=on ./...
   (cd hack/helm && go test ./...)
+  (cd hack/images && go test ./...)
   exit
 fi
 
@@ -47,6 +48,9 @@ step "the test cluster's own tests"
 
 step "the Helm chart, rendered with the pinned Helm and checked by the API server"
 (cd hack/helm && go test -timeout 20m ./... && ./build.sh >/dev/null)
+
+step "the container images, pushed to and pulled from a registry on loopback"
+(cd hack/images && go test -timeout 20m ./...)
 
 step "end to end: apply a PassthroughConnector, sign users in, break things"
 go test -timeout 30m -v ./hack/e2e

@@ -19,7 +19,7 @@ unformatted=$(git ls-files -co --exclude-standard -- '*.go' | xargs gofmt -l)
 [ -z "$unformatted" ] || complain "not formatted, run gofmt -w on: $unformatted"
 
 step "go.mod and go.sum are tidy"
-for module in . hack/cluster hack/helm hack/tools; do
+for module in . hack/cluster hack/helm hack/images hack/tools hack/tools/actionlint; do
   (cd "$module" && go mod tidy -diff >/dev/null) || complain "$module: run go mod tidy"
 done
 
@@ -43,6 +43,11 @@ GOOS=windows CGO_ENABLED=0 go build -o /dev/null ./connector
 
 step "import walls, headers and package names"
 go test ./hack/walls
+
+step "workflows"
+# actionlint has a module of its own: it needs another release of a library than
+# the other tools. shellcheck and pyflakes, which it would use, need not be there.
+(cd hack/tools/actionlint && go tool actionlint -shellcheck= -pyflakes= ../../../.github/workflows/*.yml) || complain "the workflows have faults (above)"
 
 step "golangci-lint"
 hack/lint.sh || complain "golangci-lint found problems (above)"
