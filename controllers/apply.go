@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -66,19 +67,27 @@ func (o outcome) failure() error {
 func (r *Reconciler) apply(ctx context.Context, o observation, p plan) outcome {
 	done := outcome{issued: map[int]trust.Identity{}, errs: p.ownerProblems}
 	for _, c := range p.apply {
-		if c.kind == deploymentKind && p.egress.missing && done.egressProblem != nil {
-			continue // no pod starts without the policy that is asked for
+		if done.egressProblem != nil && (isEgress(c.kind) || c.kind == deploymentKind && p.egress.missing) {
+			continue // no pod starts without the policy that is asked for, and none is narrowed without the one beside it
 		}
 		if err := r.applyChild(ctx, o.connector, c); err != nil {
 			done.errs = append(done.errs, err)
-			if c.kind == networkPolicyKind {
+			if isEgress(c.kind) {
 				done.egressProblem = err
 			}
 		}
 	}
 	for _, object := range p.remove {
+		_, policy := object.(*networkingv1.NetworkPolicy)
+		egress := policy || isEgress(object.GetObjectKind().GroupVersionKind())
+		if egress && done.egressProblem != nil {
+			continue
+		}
 		if err := r.removeChild(ctx, object); err != nil {
 			done.errs = append(done.errs, err)
+			if egress {
+				done.egressProblem = err
+			}
 		}
 	}
 	r.keepIdentities(ctx, o, p, &done)

@@ -5,10 +5,13 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 	"github.com/passthrough-dev/connector-operator/controllers/internal/desired"
@@ -38,24 +41,34 @@ func (e egressPlan) blocks() error {
 	return e.problem
 }
 
+// observeEgress reads the NetworkPolicy, and the policies by names that the mode
+// asks for or that an earlier one left.
 func (r *Reconciler) observeEgress(ctx context.Context, o *observation) (err error) {
 	o.networkPolicy, err = getOrNil(ctx, r.client, o.connector.Namespace, desired.EgressName(o.connector), &networkingv1.NetworkPolicy{})
-	return err
+	if err != nil {
+		return err
+	}
+	return r.observeByName(ctx, o)
 }
 
-// planEgress plans the NetworkPolicy. It comes before the Deployments, so that
-// no pod starts without it. What cannot be rendered leaves in place what is
-// there: a policy that was asked for once is narrower than none.
+// planEgress plans the NetworkPolicy, and the policy by names before it if the
+// mode asks for one. They come before the Deployments, so that no pod starts
+// without them. What cannot be rendered leaves in place what is there: a policy
+// that was asked for once is narrower than none.
 func planEgress(p *plan, o observation, _ string) {
-	if o.connector.Spec.Egress.Mode == v1alpha1.EgressNone {
-		if policy := o.networkPolicy; policy != nil && metav1.IsControlledBy(policy, o.connector) && policy.DeletionTimestamp == nil {
-			p.remove = append(p.remove, policy)
-		}
+	mode := o.connector.Spec.Egress.Mode
+	if p.egress.problem = o.byNameProblem; p.egress.problem == nil {
+		p.egress.problem = o.serviceTagsProblem
+	}
+	p.egress.missing = mode != v1alpha1.EgressNone && (o.networkPolicy == nil || !metav1.IsControlledBy(o.networkPolicy, o.connector))
+	if p.egress.problem != nil {
 		return
 	}
-	p.egress.missing = o.networkPolicy == nil || !metav1.IsControlledBy(o.networkPolicy, o.connector)
-	if o.serviceTagsProblem != nil {
-		p.egress.problem = o.serviceTagsProblem
+	if mode == v1alpha1.EgressNone {
+		p.removeByName(o)
+		if policy := o.networkPolicy; policy != nil && metav1.IsControlledBy(policy, o.connector) && policy.DeletionTimestamp == nil {
+			p.remove = append(p.remove, policy) // the last of them, since it tells of the others
+		}
 		return
 	}
 	openings, err := desired.Openings(o.connector, o.serviceTags)
@@ -68,11 +81,21 @@ func planEgress(p *plan, o observation, _ string) {
 			p.egress.unlimited = append(p.egress.unlimited, opening.What)
 		}
 	}
+	if p.egress.problem = p.ensureByName(o, openings); p.egress.problem != nil {
+		return
+	}
 	before := len(p.ownerProblems)
-	p.ensure(o, networkPolicyKind, desired.EgressName(o.connector), orNil(o.networkPolicy), desired.EgressPolicy(o.connector, openings))
+	p.ensure(o, networkPolicyKind, desired.EgressName(o.connector), orNil(o.networkPolicy), desired.EgressPolicy(o.connector, openings, o.beside()...))
 	if len(p.ownerProblems) > before {
 		p.egress.problem = p.ownerProblems[before]
+		return
 	}
+	p.removeByName(o)
+}
+
+// isEgress reports whether a kind is that of a policy.
+func isEgress(kind schema.GroupVersionKind) bool {
+	return kind == networkPolicyKind || slices.ContainsFunc(desired.PoliciesByName(), func(k desired.PolicyByName) bool { return k.Kind == kind })
 }
 
 // egressCondition says whether what spec.egress asks for is applied.
@@ -91,6 +114,9 @@ func egressCondition(o observation, p plan, done outcome) metav1.Condition {
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonEgressApplied
 		c.Message = "NetworkPolicy " + desired.EgressName(o.connector) + " is applied"
+		if kind, ok := byNameKind(o.connector.Spec.Egress.Mode); ok {
+			c.Message = fmt.Sprintf("NetworkPolicy %s is applied, and %s %s, which opens hosts by name", desired.EgressName(o.connector), kind.Mode, kind.Name(o.connector))
+		}
 		if len(p.egress.unlimited) > 0 {
 			c.Message += "; the ports of " + strings.Join(p.egress.unlimited, " and of ") + " are open to any address: spec.egress can name addresses"
 		}

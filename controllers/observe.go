@@ -18,6 +18,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
@@ -53,6 +54,11 @@ type observation struct {
 	service          *corev1.Service
 	disruptionBudget *policyv1.PodDisruptionBudget
 	networkPolicy    *networkingv1.NetworkPolicy
+
+	// byName are the policies by names, by the mode that asks for them; byNameProblem
+	// says why the one that is asked for cannot be.
+	byName        map[v1alpha1.EgressMode]*unstructured.Unstructured
+	byNameProblem error
 
 	// revisions are what was rolled out, the oldest first.
 	revisions []revision

@@ -116,7 +116,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if apierrors.IsNotFound(err) {
 			r.memory.forget(req.NamespacedName)
 			unmeasure(req.NamespacedName)
-			return ctrl.Result{}, nil
+			return ctrl.Result{}, r.Sweep(ctx)
 		}
 		return ctrl.Result{}, fmt.Errorf("reading the PassthroughConnector: %w", err)
 	}
@@ -172,6 +172,9 @@ func (r *Reconciler) next(seen observation, todo plan, done outcome, status v1al
 		sooner(jittered(waiting.after))
 	}
 	sooner(seen.askAgain)
+	if len(seen.byName) > 0 || seen.byNameProblem != nil {
+		sooner(jittered(recheckByName))
+	}
 	if seen.credentialProblem != nil {
 		sooner(jittered(recheckCredentials))
 	}

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -103,6 +104,15 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, nam
 		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.PassthroughConnector{}, index, names); err != nil {
 			return fmt.Errorf("adding the index %s: %w", index, err)
 		}
+	}
+	err = mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		if err := r.Sweep(ctx); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Could not look for policies whose resource went while no operator ran")
+		}
+		return nil
+	}))
+	if err != nil {
+		return fmt.Errorf("adding the sweep of policies: %w", err)
 	}
 	registerMetrics()
 	owned := builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})

@@ -24,7 +24,8 @@ header=hack/boilerplate.go.txt
 "$generator" "object:headerFile=$header" paths=./api/...
 "$generator" crd:maxDescLen=2000 paths=./api/... output:crd:artifacts:config=config/crd/bases
 "$generator" "applyconfiguration:headerFile=$header" paths=./api/...
-"$generator" rbac:roleName=passthrough-connector-operator paths=./controllers/... output:rbac:artifacts:config=config/rbac
+"$generator" rbac:roleName=passthrough-connector-operator paths=./controllers output:rbac:artifacts:config=config/rbac
+"$generator" rbac:roleName=passthrough-connector-operator-egress-policies paths=./controllers/internal/desired output:rbac:artifacts:config=config/egress-policies
 go test ./connector/internal/firewall -run Docs -update >/dev/null
 
 # What the Helm chart takes over.

@@ -41,6 +41,12 @@ const (
 	// the tags.
 	ReasonServiceTagsInvalid = "ServiceTagsInvalid"
 
+	// ReasonPolicyKindMissing surfaces when the cluster does not have the kind of
+	// policy that spec.egress.mode names. What was applied before stays; without a
+	// NetworkPolicy no connector is registered or started. Install the kind, which
+	// is noticed within a minute or two, or choose another mode.
+	ReasonPolicyKindMissing = "PolicyKindMissing"
+
 	// ReasonEgressNotApplied surfaces when the API server refused the policy. The
 	// message repeats the refusal. The operator keeps trying.
 	ReasonEgressNotApplied = "NotApplied"

@@ -5,13 +5,21 @@ package v1alpha1
 
 // EgressMode is who limits where the connectors may connect to.
 //
-// +kubebuilder:validation:Enum=NetworkPolicy;None
+// +kubebuilder:validation:Enum=NetworkPolicy;CiliumNetworkPolicy;AntreaNetworkPolicy;ClusterNetworkPolicy;None
 type EgressMode string
 
 // The modes.
 const (
 	// EgressNetworkPolicy has the operator apply a NetworkPolicy.
 	EgressNetworkPolicy EgressMode = "NetworkPolicy"
+	// EgressCilium has the operator apply a NetworkPolicy that leaves out what is
+	// known by name, and a CiliumNetworkPolicy that opens it by name.
+	EgressCilium EgressMode = "CiliumNetworkPolicy"
+	// EgressAntrea is the same with a NetworkPolicy of Antrea (crd.antrea.io).
+	EgressAntrea EgressMode = "AntreaNetworkPolicy"
+	// EgressCluster is the same with a ClusterNetworkPolicy of SIG Network
+	// (policy.networking.k8s.io), which belongs to no namespace.
+	EgressCluster EgressMode = "ClusterNetworkPolicy"
 	// EgressNone leaves it to others.
 	EgressNone EgressMode = "None"
 )
@@ -35,9 +43,14 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="self.mode != 'None' || (!has(self.performancePort) && !has(self.cloudCIDRs) && !has(self.serviceTags) && !has(self.revocationCIDRs) && !has(self.proxyCIDRs) && !has(self.directoryCIDRs) && !has(self.directoryPorts) && !has(self.dnsCIDRs))",message="in mode None nothing else but ports may be set, because it would have no effect: remove the other fields or set mode to NetworkPolicy",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.performancePort) || !self.performancePort || self.ports == 'Documented'",message="performancePort may be true only when ports is Documented: remove it or change ports",fieldPath=".performancePort",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="self.mode in ['NetworkPolicy', 'None'] || (!has(self.cloudCIDRs) && !has(self.serviceTags))",message="in this mode the cloud is opened by host names, so cloudCIDRs and serviceTags would have no effect: remove them or set mode to NetworkPolicy",reason=FieldValueForbidden
 type EgressSpec struct {
 	// mode is NetworkPolicy, which applies one NetworkPolicy to the connectors'
-	// pods, or None.
+	// pods and knows addresses alone, or None. CiliumNetworkPolicy,
+	// AntreaNetworkPolicy and ClusterNetworkPolicy add a policy of that kind, which
+	// opens the hosts of the cloud, revocation hosts, and proxy and directory servers
+	// that are given by name, by their names. The cluster must have the kind, and
+	// the operator must be allowed to write it.
 	//
 	// +optional
 	// +kubebuilder:default=NetworkPolicy

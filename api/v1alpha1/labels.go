@@ -69,6 +69,14 @@ const (
 	// AnnotationFailure, on ControllerRevisions, holds why the rollout failed.
 	AnnotationFailure = "identity.passthrough.dev/rollout-failure"
 
+	// AnnotationEgressBeside, on NetworkPolicies, names the modes of spec.egress whose
+	// policies stand beside it, so that they are found when the mode changes.
+	AnnotationEgressBeside = "identity.passthrough.dev/egress-beside"
+
+	// AnnotationOwner, on objects that belong to no namespace, names the
+	// PassthroughConnector that they belong to, as namespace/name.
+	AnnotationOwner = "identity.passthrough.dev/owner"
+
 	// AnnotationConnectorID, on identity Secrets and pods, holds the identifier
 	// that the service gave the connector.
 	AnnotationConnectorID = "identity.passthrough.dev/connector-id"

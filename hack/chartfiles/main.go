@@ -26,6 +26,7 @@ import (
 const (
 	roleFile      = "config/rbac/role.yaml"
 	userRolesFile = "config/rbac/user_roles.yaml"
+	policyFile    = "config/egress-policies/role.yaml"
 	crdFolder     = "config/crd/bases"
 	chartFolder   = "charts/passthrough-connector-operator/files"
 )
@@ -52,12 +53,21 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	policies, err := documents[rbacv1.ClusterRole](policyFile)
+	if err != nil {
+		return err
+	}
+	if len(policies) != 1 {
+		return fmt.Errorf("%s has %d roles and not one", policyFile, len(policies))
+	}
 	for name, value := range map[string]any{
 		"rbac/namespaced.yaml": split.namespaced,
 		"rbac/cluster.yaml":    split.unnamespaced,
 		"rbac/lease.yaml":      split.lease,
 		"rbac/user_roles.yaml": users,
 		"ports.yaml":           operatorPorts(),
+
+		"rbac/egress_policies.yaml": policies[0].Rules,
 	} {
 		if err := write(name, value); err != nil {
 			return err

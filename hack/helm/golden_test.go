@@ -23,7 +23,7 @@ const (
 	namespacedValues = `
 crds: {install: false}
 watchNamespaces: [sales, research]
-rbac: {userRoles: false}
+rbac: {userRoles: false, egressPolicies: [AntreaNetworkPolicy, ClusterNetworkPolicy]}
 networkPolicy: {enabled: true}
 `
 	everythingValues = `

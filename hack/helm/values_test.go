@@ -77,6 +77,7 @@ var effects = map[string]struct{ values, want string }{
 	"serviceAccount.annotations": {"serviceAccount: {annotations: {a: b}}", "annotations:\n    a: b"},
 	"rbac.create":                {"rbac: {create: false}", "no kind: ClusterRoleBinding"},
 	"rbac.userRoles":             {"rbac: {userRoles: false}", "no passthrough-connector-viewer"},
+	"rbac.egressPolicies":        {"rbac: {egressPolicies: [CiliumNetworkPolicy]}", "- ciliumnetworkpolicies"},
 	"crds.install":               {"crds: {install: false}", "no kind: CustomResourceDefinition"},
 	"crds.keep":                  {"crds: {keep: false}", "no helm.sh/resource-policy"},
 

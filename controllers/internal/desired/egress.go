@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	kubevalidation "k8s.io/apimachinery/pkg/util/validation"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	networkingv1ac "k8s.io/client-go/applyconfigurations/networking/v1"
 
@@ -37,18 +38,24 @@ const maxDirectoryPeers = 32
 // node. It is no pod's address, so no selector finds it.
 const nodeLocalDNS = "169.254.20.10/32"
 
+// nameServerApps are what the pods of name servers are labelled, as k8s-app.
+var nameServerApps = []string{"kube-dns", "node-local-dns"}
+
 // anywhere is every IPv4 address.
 var anywhere = []string{"0.0.0.0/0"}
 
 // EgressName is the name of the NetworkPolicy of the connectors' pods.
 func EgressName(pc *v1alpha1.PassthroughConnector) string { return pc.Name + "-connectors" }
 
-// Opening is one rule of a policy: ports towards blocks of addresses.
+// Opening is one rule of a policy: ports towards blocks of addresses, or towards
+// names where the mode knows these.
 type Opening struct {
 	// What is the name of the rule in messages: the cloud, the proxy, the directory.
 	What string
 	// CIDRs are sorted; one of 0.0.0.0/0 alone means that addresses are not limited.
 	CIDRs []string
+	// Hosts are names; *.example stands for every name below example.
+	Hosts []string
 	Ports []EgressPort
 }
 
@@ -73,19 +80,36 @@ func Openings(pc *v1alpha1.PassthroughConnector, tags servicetags.Ranges) ([]Ope
 		proxy, err := proxyOpening(pc)
 		return []Opening{proxy, directory}, err
 	}
-	cloud, err := cloudOpening(pc, tags)
-	return []Opening{cloud, revocationOpening(pc), directory}, err
+	endpoints, err := Endpoints(pc)
+	if err != nil {
+		return nil, err
+	}
+	cloud, err := cloudOpenings(pc, endpoints, tags)
+	return append(cloud, revocationOpening(pc, endpoints), directory), err
 }
 
-// cloudOpening opens the way to the service and its relays.
-func cloudOpening(pc *v1alpha1.PassthroughConnector, tags servicetags.Ranges) (Opening, error) {
-	o := Opening{What: "the cloud"}
-	var err error
-	if o.CIDRs, err = cloudBlocks(&pc.Spec.Egress, tags); err != nil {
-		return Opening{}, err
+// cloudOpenings open the way to the service and its relays: together, if they
+// are known by address, and each by its names otherwise.
+func cloudOpenings(pc *v1alpha1.PassthroughConnector, endpoints config.Endpoints, tags servicetags.Ranges) ([]Opening, error) {
+	service := Opening{What: "the service", Hosts: endpoints.Hosts(config.PeerService), Ports: servicePorts(pc, config.PeerService)}
+	relays := Opening{What: "the relays", Hosts: endpoints.Hosts(config.PeerRelay), Ports: tidy(servicePorts(pc, config.PeerRelay))}
+	// A custom cloud may be on other ports.
+	if _, port, err := hostPort(endpoints.BootstrapURL, config.PortHTTPS); err == nil {
+		service.Ports = append(service.Ports, EgressPort{corev1.ProtocolTCP, port, port})
 	}
+	service.Ports = tidy(service.Ports)
+	if ByName(pc.Spec.Egress.Mode) {
+		return []Opening{service, relays}, nil
+	}
+	cidrs, err := cloudBlocks(&pc.Spec.Egress, tags)
+	return []Opening{{What: "the cloud", CIDRs: cidrs, Ports: tidy(append(service.Ports, relays.Ports...))}}, err
+}
+
+// servicePorts are the ports of a peer that connectors need or that are asked for.
+func servicePorts(pc *v1alpha1.PassthroughConnector, peer config.Peer) []EgressPort {
+	var o Opening
 	for _, d := range config.Destinations(config.PortProfile(pc.Spec.Egress.Ports)) {
-		if !d.IsNeededBy(config.PartyConnector) || !d.Of(config.PeerService, config.PeerRelay) {
+		if !d.IsNeededBy(config.PartyConnector) || !d.Of(peer) {
 			continue
 		}
 		asked := d.Purpose == config.PurposePerformance && pc.Spec.Egress.PerformancePort != nil && *pc.Spec.Egress.PerformancePort
@@ -93,16 +117,7 @@ func cloudOpening(pc *v1alpha1.PassthroughConnector, tags servicetags.Ranges) (O
 			o.add(d)
 		}
 	}
-	endpoints, err := Endpoints(pc)
-	if err != nil {
-		return Opening{}, err
-	}
-	// A custom cloud may be on other ports.
-	if _, port, err := hostPort(endpoints.BootstrapURL, config.PortHTTPS); err == nil {
-		o.Ports = append(o.Ports, EgressPort{corev1.ProtocolTCP, port, port})
-	}
-	o.Ports = tidy(o.Ports)
-	return o, nil
+	return o.Ports
 }
 
 // cloudBlocks are the addresses of the cloud. With service tags there is no
@@ -150,15 +165,16 @@ func counted(tags []servicetags.Tag) string {
 }
 
 // revocationOpening opens the way to the hosts of certificate authorities, which
-// are not in the cloud: its addresses say nothing about theirs.
-func revocationOpening(pc *v1alpha1.PassthroughConnector) Opening {
-	o := Opening{What: "the revocation hosts", CIDRs: orAnywhere(pc.Spec.Egress.RevocationCIDRs)}
-	for _, d := range config.Destinations(config.PortProfile(pc.Spec.Egress.Ports)) {
-		if d.IsNeededBy(config.PartyConnector) && d.Of(config.PeerRevocation) && d.Occasion == config.Always {
-			o.add(d)
-		}
+// are not in the cloud: its addresses say nothing about theirs. Those of a custom
+// cloud are not known by name.
+func revocationOpening(pc *v1alpha1.PassthroughConnector, endpoints config.Endpoints) Opening {
+	o := Opening{What: "the revocation hosts", Ports: tidy(servicePorts(pc, config.PeerRevocation))}
+	hosts := endpoints.Hosts(config.PeerRevocation)
+	if ByName(pc.Spec.Egress.Mode) && len(pc.Spec.Egress.RevocationCIDRs) == 0 && len(hosts) > 0 {
+		o.Hosts = hosts
+		return o
 	}
-	o.Ports = tidy(o.Ports)
+	o.CIDRs = orAnywhere(pc.Spec.Egress.RevocationCIDRs)
 	return o
 }
 
@@ -168,8 +184,7 @@ func proxyOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
 		return Opening{}, fmt.Errorf("spec.service.proxyURL: %w", err)
 	}
 	o := Opening{What: "the proxy", Ports: []EgressPort{{corev1.ProtocolTCP, port, port}}}
-	o.CIDRs, err = blocks(pc.Spec.Egress.ProxyCIDRs, []string{host})
-	if err != nil {
+	if err := o.towards(pc, pc.Spec.Egress.ProxyCIDRs, []string{host}); err != nil {
 		return Opening{}, fmt.Errorf("spec.service.proxyURL: %w", err)
 	}
 	return o, nil
@@ -204,8 +219,7 @@ func directoryOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
 			o.Ports = append(o.Ports, EgressPort{corev1.Protocol(p.Protocol), p.Port, max(p.Port, p.EndPort)})
 		}
 	}
-	var err error
-	if o.CIDRs, err = blocks(pc.Spec.Egress.DirectoryCIDRs, hosts); err != nil {
+	if err := o.towards(pc, pc.Spec.Egress.DirectoryCIDRs, hosts); err != nil {
 		return Opening{}, fmt.Errorf("spec.validation.ldap: %w", err)
 	}
 	if len(o.CIDRs) > maxDirectoryPeers {
@@ -219,12 +233,17 @@ func directoryOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
 // weakest engine that runs on Windows understands it: numeric ports, IPv4 blocks
 // without exceptions, no expressions. It limits what pods connect to and leaves
 // alone who connects to them.
-func EgressPolicy(pc *v1alpha1.PassthroughConnector, openings []Opening) *networkingv1ac.NetworkPolicyApplyConfiguration {
+//
+// beside are the modes whose policies stand beside it.
+func EgressPolicy(pc *v1alpha1.PassthroughConnector, openings []Opening, beside ...v1alpha1.EgressMode) *networkingv1ac.NetworkPolicyApplyConfiguration {
 	spec := networkingv1ac.NetworkPolicySpec().
 		WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(pc))).
 		WithPolicyTypes(networkingv1.PolicyTypeEgress).
 		WithEgress(nameServers(pc))
 	for _, o := range openings {
+		if len(o.CIDRs) == 0 {
+			continue // another policy opens it by name
+		}
 		rule := networkingv1ac.NetworkPolicyEgressRule()
 		for _, cidr := range o.CIDRs {
 			rule.WithTo(networkingv1ac.NetworkPolicyPeer().WithIPBlock(networkingv1ac.IPBlock().WithCIDR(cidr)))
@@ -238,6 +257,9 @@ func EgressPolicy(pc *v1alpha1.PassthroughConnector, openings []Opening) *networ
 		WithLabels(shared(pc)).
 		WithOwnerReferences(owner(pc)).
 		WithSpec(spec)
+	if len(beside) > 0 {
+		p.WithAnnotations(map[string]string{v1alpha1.AnnotationEgressBeside: strings.Join(texts(beside), ",")})
+	}
 	return p.WithAnnotations(hashed(p))
 }
 
@@ -247,15 +269,20 @@ func nameServers(pc *v1alpha1.PassthroughConnector) *networkingv1ac.NetworkPolic
 	rule := networkingv1ac.NetworkPolicyEgressRule().WithPorts(
 		policyPort(EgressPort{corev1.ProtocolUDP, config.PortDNS, config.PortDNS}),
 		policyPort(EgressPort{corev1.ProtocolTCP, config.PortDNS, config.PortDNS}))
-	for _, app := range []string{"kube-dns", "node-local-dns"} {
+	for _, app := range nameServerApps {
 		rule.WithTo(networkingv1ac.NetworkPolicyPeer().
 			WithNamespaceSelector(metav1ac.LabelSelector()).
 			WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(map[string]string{"k8s-app": app})))
 	}
-	for _, cidr := range append([]string{nodeLocalDNS}, sorted(texts(pc.Spec.Egress.DNSCIDRs))...) {
+	for _, cidr := range nameServerCIDRs(pc) {
 		rule.WithTo(networkingv1ac.NetworkPolicyPeer().WithIPBlock(networkingv1ac.IPBlock().WithCIDR(cidr)))
 	}
 	return rule
+}
+
+// nameServerCIDRs are the addresses of name servers that are no pods'.
+func nameServerCIDRs(pc *v1alpha1.PassthroughConnector) []string {
+	return append([]string{nodeLocalDNS}, sorted(texts(pc.Spec.Egress.DNSCIDRs))...)
 }
 
 func policyPort(p EgressPort) *networkingv1ac.NetworkPolicyPortApplyConfiguration {
@@ -304,30 +331,49 @@ func hostPort(raw string, standard int32) (host string, port int32, err error) {
 	return u.Hostname(), int32(n), nil
 }
 
-// blocks are the CIDRs that were asked for; else the addresses of hosts; else,
-// if one of the hosts is a name, every address. The sort keeps a policy from
-// being rewritten when a list is written in another order.
-func blocks(asked []v1alpha1.IPv4CIDR, hosts []string) ([]string, error) {
+// towards opens the CIDRs that were asked for; else the addresses of hosts; else,
+// if one of the hosts is a name, every address, or the names where these can be
+// written. The sort keeps a policy from being rewritten when a list is written in
+// another order.
+func (o *Opening) towards(pc *v1alpha1.PassthroughConnector, asked []v1alpha1.IPv4CIDR, hosts []string) error {
 	if len(asked) > 0 || len(hosts) == 0 {
-		return orAnywhere(asked), nil
+		o.CIDRs = orAnywhere(asked)
+		return nil
 	}
-	var cidrs []string
-	named := false
+	var cidrs, names []string
 	for _, host := range hosts {
 		address, err := netip.ParseAddr(host)
 		switch {
 		case err != nil:
-			named = true
+			names = append(names, strings.ToLower(strings.TrimSuffix(host, ".")))
 		case !address.Is4():
-			return nil, fmt.Errorf("%s is an IPv6 address, which network policies on Windows cannot hold: use an IPv4 address or a name, or set spec.egress.mode to None", host)
+			return fmt.Errorf("%s is an IPv6 address, which network policies on Windows cannot hold: use an IPv4 address or a name, or set spec.egress.mode to None", host)
 		default:
 			cidrs = append(cidrs, address.String()+"/32")
 		}
 	}
-	if named {
-		return anywhere, nil
+	slices.Sort(names)
+	switch {
+	case len(names) == 0:
+		o.CIDRs = sorted(cidrs)
+	case ByName(pc.Spec.Egress.Mode):
+		o.CIDRs, o.Hosts = sorted(cidrs), slices.Compact(names)
+		return fullNames(o.Hosts)
+	default:
+		o.CIDRs = anywhere
 	}
-	return sorted(cidrs), nil
+	return nil
+}
+
+// fullNames refuses names that a policy cannot hold: those to which a pod adds
+// domains before it asks for them.
+func fullNames(names []string) error {
+	for _, name := range names {
+		if !strings.Contains(name, ".") || len(kubevalidation.IsDNS1123Subdomain(name)) > 0 {
+			return fmt.Errorf("%.128q is not the full name of a host, which a policy by names wants, such as dc1.contoso.example", name)
+		}
+	}
+	return nil
 }
 
 func orAnywhere(asked []v1alpha1.IPv4CIDR) []string {

@@ -271,6 +271,47 @@ func withTags(cidrs ...v1alpha1.IPv4CIDR) *v1alpha1.PassthroughConnector {
 	})
 }
 
+// TestGoldenPoliciesByName renders what is known by name: a cloud that is not a
+// custom one, a proxy, and servers beside others that are addresses.
+func TestGoldenPoliciesByName(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.PassthroughConnector){
+		"cloud": func(pc *v1alpha1.PassthroughConnector) {
+			pc.Spec.Service = v1alpha1.ServiceSpec{Cloud: v1alpha1.CloudAzurePublic}
+			pc.Spec.Egress.DNSCIDRs = []v1alpha1.IPv4CIDR{"10.96.0.10/32"}
+			pc.Spec.Validation.LDAP.Forests[0].Servers = []v1alpha1.LDAPServer{"ldaps://DC2.contoso.example:636", "ldaps://10.0.0.10:636", "ldaps://dc1.contoso.example:636"}
+		},
+		"proxy": func(pc *v1alpha1.PassthroughConnector) {
+			pc.Spec.Service.ProxyURL = "http://proxy.contoso.example:3128"
+		},
+	} {
+		for _, kind := range desired.PoliciesByName() {
+			t.Run(name+" "+string(kind.Mode), func(t *testing.T) {
+				pc := fixture.Connector(change, func(pc *v1alpha1.PassthroughConnector) { pc.Spec.Egress.Mode = kind.Mode })
+				openings, err := desired.Openings(pc, servicetags.Ranges{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				golden(t, "egress-"+name+"-"+string(kind.Mode), []any{desired.EgressPolicy(pc, openings, kind.Mode), kind.Render(pc, openings)})
+				for _, finding := range policylint.Egress(policy(t, pc)) {
+					t.Error(finding)
+				}
+			})
+		}
+	}
+}
+
+func TestNamesThatAreNotFullAreRefused(t *testing.T) {
+	for _, host := range []string{"proxy", "a..b", "under_score.example"} {
+		pc := fixture.Connector(func(pc *v1alpha1.PassthroughConnector) {
+			pc.Spec.Egress.Mode = v1alpha1.EgressAntrea
+			pc.Spec.Service.ProxyURL = "http://" + host + ":3128"
+		})
+		if _, err := desired.Openings(pc, servicetags.Ranges{}); err == nil || !strings.Contains(err.Error(), "is not the full name of a host") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
 func TestServiceTagsArePutTogetherWithTheCloudsAddresses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		cidrs []v1alpha1.IPv4CIDR

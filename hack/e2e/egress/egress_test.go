@@ -36,11 +36,15 @@ type profile struct {
 	signalling int
 }
 
+// httpsOnly has the tenant's address in a file of service tags.
 func httpsOnly() profile {
 	return profile{
 		namespace: "https-only", tenant: bed.Tenant, host: httpsTenant, ports: []int{80, 443}, signalling: 443,
 		change: func(spec map[string]any) {
-			spec["egress"] = map[string]any{"ports": "HTTPSOnly", "cloudCIDRs": []any{httpsTenant + "/32"}, "revocationCIDRs": []any{httpsTenant + "/32"}}
+			spec["egress"] = map[string]any{
+				"ports": "HTTPSOnly", "revocationCIDRs": []any{httpsTenant + "/32"},
+				"serviceTags": map[string]any{"name": "service-tags", "key": "tags.json", "tags": []any{"Tenant"}},
+			}
 		},
 	}
 }
@@ -135,6 +139,16 @@ func newScene(t *testing.T, p profile) *scene {
 	})
 	free := podObject(p.namespace, "unlimited", map[string]any{"egress": "unlimited"}, "--listen=$(POD_IP):53", "--zone=servicebus.test=203.0.113.9")
 	if err := s.bed.Apply(t.Context(), free); err != nil {
+		t.Fatal(err)
+	}
+	tags := map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"namespace": p.namespace, "name": "service-tags"},
+		"data": map[string]any{"tags.json": fmt.Sprintf(`{"changeNumber": 1, "cloud": "Test", "values": [
+			{"name": "Other", "properties": {"addressPrefixes": ["192.0.2.0/24"]}},
+			{"name": "Tenant", "properties": {"addressPrefixes": ["%s/32", "2001:db8::/32"]}}]}`, p.host)},
+	}
+	if err := s.bed.Apply(t.Context(), tags); err != nil {
 		t.Fatal(err)
 	}
 	s.apply(p.change)

@@ -16,7 +16,11 @@ import (
 // cannot see whether the cluster's network enforces it.
 type EgressSpecApplyConfiguration struct {
 	// mode is NetworkPolicy, which applies one NetworkPolicy to the connectors'
-	// pods, or None.
+	// pods and knows addresses alone, or None. CiliumNetworkPolicy,
+	// AntreaNetworkPolicy and ClusterNetworkPolicy add a policy of that kind, which
+	// opens the hosts of the cloud, revocation hosts, and proxy and directory servers
+	// that are given by name, by their names. The cluster must have the kind, and
+	// the operator must be allowed to write it.
 	Mode *apiv1alpha1.EgressMode `json:"mode,omitempty"`
 	// ports is Documented, which opens every port that the service's documentation
 	// lists, or HTTPSOnly, which opens 443, and 80 for revocation lists: what
