@@ -7,6 +7,7 @@
 //	connector diagnose --config=FILE [-o table|json]  look at everything that the connector depends on
 //	connector explain CODE                            what a reason or AADSTS code means, and what to do
 //	connector firewall [--format=text|json|csv]       what the site's firewall has to let out
+//	connector event-log register|unregister           on Windows: logs to the event log, too; needs an administrator
 //	connector version
 //
 // Exit codes: 0 stopped cleanly, 1 failed while running or found a failure, 2
@@ -45,19 +46,30 @@ const (
 type usageError struct{ error }
 
 func main() {
+	err := hosted(func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout, os.Stderr) })
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "connector:", err)
+		os.Exit(exitCode(err))
+	}
+}
+
+// onConsole runs until a signal ends it.
+func onConsole(run func(context.Context) error) error {
 	// On Windows the runtime turns the end of a container into SIGTERM.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
+	defer stop()
+	return run(ctx)
+}
+
+func exitCode(err error) int {
 	var usage usageError
 	switch {
 	case err == nil:
+		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "connector:", err)
-		os.Exit(exitUsage)
+		return exitUsage
 	default:
-		fmt.Fprintln(os.Stderr, "connector:", err)
-		os.Exit(exitFailed)
+		return exitFailed
 	}
 }
 
@@ -86,11 +98,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return usageError{err}
 		}
 		return nil
+	case "event-log":
+		if len(args) != 1 || args[0] != "register" && args[0] != "unregister" {
+			return usageError{errors.New("event-log takes one word: register or unregister")}
+		}
+		return registerEvents(args[0] == "register")
 	case "version":
 		fmt.Fprintln(stdout, version)
 		return nil
 	default:
-		return usageError{fmt.Errorf("there is no command %q: use run, diagnose, explain, firewall or version", command)}
+		return usageError{fmt.Errorf("there is no command %q: use run, diagnose, explain, firewall, event-log or version", command)}
 	}
 }
 
@@ -118,6 +135,6 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	// logr's level n is slog's -n.
-	log := logr.FromSlogHandler(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: slog.Level(-c.Log.Level)}))
+	log := logr.FromSlogHandler(logHandler(stderr, slog.Level(-c.Log.Level), openEvents()))
 	return agent.Run(ctx, agent.Options{Config: c, BindIP: *bind, Version: version, Log: log})
 }

@@ -17,7 +17,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -143,6 +142,6 @@ func sigterm(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: sigterm, with a program in the background")
 	}
 	for _, c := range ts.BackgroundCmds() {
-		ts.Check(c.Process.Signal(syscall.SIGTERM))
+		ts.Check(terminate(c.Process))
 	}
 }

@@ -99,6 +99,25 @@ func object(t *testing.T, namespace string, changes ...func(*testing.T, map[stri
 	return u
 }
 
+// logonUser are the changes that make the written resource validate by LogonUser,
+// and one more.
+func logonUser(path, value string) []func(*testing.T, map[string]any) {
+	return []func(*testing.T, map[string]any){
+		set("spec/validation", "{method: LogonUser, logonUser: {domains: [contoso.example]}}"),
+		set("spec/identity/gmsaCredentialSpecNames", "[corp-gmsa]"),
+		set(path, value),
+	}
+}
+
+// names is a list of as many different names.
+func names(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("d%d.example", i)
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
+
 func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 	plane := apiServer(t)
 	namespace := newNamespace(t, plane.client, nil)
@@ -146,7 +165,17 @@ func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 		"a credential spec in capitals":              {changes{set("spec/identity/gmsaCredentialSpecNames", "[GMSA]")}, "must be the name of a GMSACredentialSpec"},
 		"an identity that says nothing":              {changes{set("spec/identity", "{}")}, "at least 1 properties"},
 		"no validation":                              {changes{set("spec/validation", "")}, "validation"},
-		"a method of a later version":                {changes{set("spec/validation/method", "LogonUser")}, "Unsupported value"},
+		"a method that is none":                      {changes{set("spec/validation/method", "Oracle")}, "Unsupported value"},
+		"LogonUser without domains":                  {logonUser("spec/validation/logonUser", ""), "logonUser is required when method is LogonUser"},
+		"LogonUser with no domain in the list":       {logonUser("spec/validation/logonUser/domains", "[]"), "at least 1 items"},
+		"LogonUser with too many domains":            {logonUser("spec/validation/logonUser/domains", names(65)), "at most 64 items"},
+		"LogonUser of the computer itself":           {logonUser("spec/validation/logonUser/domains", `["."]`), "a domain name without @"},
+		"LogonUser with a domain twice":              {logonUser("spec/validation/logonUser/domains", `["a.example", "a.example"]`), "Duplicate value"},
+		"LogonUser with forests":                     {logonUser("spec/validation/ldap", `{forests: [{upnSuffixes: [a.example], servers: ["ldaps://a.example:636"]}]}`), "ldap has an effect when method is LDAP only"},
+		"LogonUser on Linux":                         {logonUser("spec/pod/os", "Linux"), "LogonUser is a function of Windows"},
+		"LogonUser without an account":               {logonUser("spec/identity", ""), "needs pods that have an account in the domain"},
+		"LogonUser with no account in the list":      {logonUser("spec/identity/gmsaCredentialSpecNames", "[]"), "needs pods that have an account in the domain"},
+		"LDAP with domains for LogonUser":            {changes{set("spec/validation/logonUser/domains", "[a.example]")}, "logonUser has an effect when method is LogonUser only"},
 		"LDAP without servers to ask":                {changes{set("spec/validation/ldap", "")}, "ldap is required when method is LDAP"},
 		"LDAP without a forest":                      {changes{set("spec/validation/ldap/forests", "[]")}, "at least 1 items"},
 		"a forest without a server":                  {changes{set(forest+"servers", "[]")}, "at least 1 items"},
@@ -303,6 +332,7 @@ func TestAPIAcceptsWhatIsRight(t *testing.T) {
 		"one credential spec for all":            {set("spec/identity/gmsaCredentialSpecNames", "[a]")},
 		"a credential spec for each":             {set("spec/identity/gmsaCredentialSpecNames", "[a, b, c]")},
 		"more credential specs than that":        {set("spec/identity/gmsaCredentialSpecNames", "[a, b, c, d]")},
+		"LogonUser":                              logonUser("spec/validation/timeoutSeconds", "12"),
 		"no credential spec, on Linux":           {set("spec/identity/gmsaCredentialSpecNames", "[]"), set("spec/pod/os", "Linux")},
 		"AMQP over TLS":                          {set("spec/service/transport", "AMQP")},
 		"a proxy by address":                     {set("spec/service/proxyURL", "http://[fd00::1]:3128")},

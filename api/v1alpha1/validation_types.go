@@ -5,20 +5,31 @@ package v1alpha1
 
 // ValidationMethod is how a connector checks a password.
 //
-// +kubebuilder:validation:Enum=LDAP
+// +kubebuilder:validation:Enum=LDAP;LogonUser
 type ValidationMethod string
 
-// ValidationLDAP checks a password by a simple bind to a directory server over
-// TLS.
-const ValidationLDAP ValidationMethod = "LDAP"
+// The methods.
+const (
+	// ValidationLDAP checks a password by a simple bind to a directory server over
+	// TLS.
+	ValidationLDAP ValidationMethod = "LDAP"
+	// ValidationLogonUser checks a password by a network logon of Windows, as the
+	// service's own agent does.
+	ValidationLogonUser ValidationMethod = "LogonUser"
+)
 
 // ValidationSpec is how a connector checks a password. A connector that finds
 // that its validator accepts a password it cannot have set serves no sign-in.
 //
 // +kubebuilder:validation:XValidation:rule="self.method != 'LDAP' || has(self.ldap)",message="ldap is required when method is LDAP: give the forests and their servers",fieldPath=".ldap",reason=FieldValueRequired
+// +kubebuilder:validation:XValidation:rule="self.method == 'LDAP' || !has(self.ldap)",message="ldap has an effect when method is LDAP only: remove it",fieldPath=".ldap",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="self.method != 'LogonUser' || has(self.logonUser)",message="logonUser is required when method is LogonUser: give the domains",fieldPath=".logonUser",reason=FieldValueRequired
+// +kubebuilder:validation:XValidation:rule="self.method == 'LogonUser' || !has(self.logonUser)",message="logonUser has an effect when method is LogonUser only: remove it",fieldPath=".logonUser",reason=FieldValueForbidden
 type ValidationSpec struct {
 	// method is how a password is checked. LDAP is a simple bind to a domain
-	// controller over TLS.
+	// controller over TLS. LogonUser is a network logon of Windows, as the
+	// service's own agent makes it: it needs Windows pods with a group managed
+	// service account (identity.gmsaCredentialSpecNames).
 	//
 	// +required
 	Method ValidationMethod `json:"method,omitempty"`
@@ -46,6 +57,25 @@ type ValidationSpec struct {
 	//
 	// +optional
 	LDAP *LDAPValidation `json:"ldap,omitempty"`
+
+	// logonUser is what method LogonUser needs.
+	//
+	// +optional
+	LogonUser *LogonUserValidation `json:"logonUser,omitempty"`
+}
+
+// LogonUserValidation says what Windows is asked with.
+type LogonUserValidation struct {
+	// domains are DNS names of domains, or UPN suffixes, for example
+	// contoso.example. A connector serves only while Windows refuses a random user
+	// of each with a random password, for which it has to find a domain controller.
+	// Users of other domains that the account's domain trusts are checked, too.
+	//
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Domains []UPNSuffix `json:"domains,omitempty"`
 }
 
 // LDAPValidation says which directory servers know which users.

@@ -13,7 +13,10 @@ const (
 	// TransportAMQP reaches it by AMQP over TLS on PortAMQP, and meets it on
 	// PortRendezvous.
 	TransportAMQP = "AMQP"
-	MethodLDAP    = "LDAP"
+	// MethodLDAP binds to domain controllers as the user.
+	MethodLDAP = "LDAP"
+	// MethodLogonUser makes a network logon of Windows, on which it depends.
+	MethodLogonUser = "LogonUser"
 )
 
 // Defaults of fields that a file may leave out.
@@ -72,15 +75,26 @@ type Service struct {
 
 // Validation says how passwords are checked.
 type Validation struct {
-	// Method is LDAP.
+	// Method is LDAP or LogonUser.
 	Method string `json:"method"`
 	// TimeoutSeconds bounds one validation: 1 to 14. The cloud waits 15 seconds
 	// for the whole answer.
 	TimeoutSeconds int `json:"timeoutSeconds"`
 	// MaxConcurrent bounds the validations at one time: 1 to 1024.
 	MaxConcurrent int `json:"maxConcurrent"`
-	// LDAP is required by the method of that name.
+	// LDAP is required by the method of that name, and goes with no other.
 	LDAP *LDAP `json:"ldap,omitempty"`
+	// LogonUser is required by the method of that name, and goes with no other.
+	LogonUser *LogonUser `json:"logonUser,omitempty"`
+}
+
+// LogonUser says what Windows is asked with.
+type LogonUser struct {
+	// Domains are the DNS names of domains, or user principal name suffixes, whose
+	// domain controllers must be there for the connector to serve: the check with
+	// a random credential asks each of them. Users of others that the computer's
+	// domain trusts are validated, too.
+	Domains []string `json:"domains"`
 }
 
 // LDAP lists the directories.

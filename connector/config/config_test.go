@@ -4,13 +4,16 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -157,6 +160,14 @@ func TestValidate(t *testing.T) {
 		"a suffix that is an address":      {func(c *Config) { c.Service.RelaySuffixes = []string{".127.0.0.1"} }, "service.relaySuffixes[0]: "},
 		"too many suffixes":                {func(c *Config) { c.Service.RelaySuffixes = many(65, ".servicebus.test") }, "service.relaySuffixes: "},
 		"another method":                   {func(c *Config) { c.Validation.Method = "Anything" }, "validation.method: "},
+		"a logon of Windows":               {func(c *Config) { logon(c, "contoso.example", "EMEA.contoso.example") }, ""},
+		"a logon that names no domain":     {func(c *Config) { logon(c) }, "validation.logonUser.domains: "},
+		"a logon that says nothing":        {func(c *Config) { logon(c); c.Validation.LogonUser = nil }, "validation.logonUser: "},
+		"a logon to the computer itself":   {func(c *Config) { logon(c, ".") }, "validation.logonUser.domains[0]: "},
+		"a logon domain with an at sign":   {func(c *Config) { logon(c, "contoso.example", "@contoso") }, "validation.logonUser.domains[1]: "},
+		"too many logon domains":           {func(c *Config) { logon(c, many(65, "contoso.example")...) }, "validation.logonUser.domains: "},
+		"a logon and forests":              {func(c *Config) { l := c.Validation.LDAP; logon(c, "contoso.example"); c.Validation.LDAP = l }, "validation.ldap: "},
+		"forests and a logon":              {func(c *Config) { c.Validation.LogonUser = &LogonUser{Domains: []string{"contoso.example"}} }, "validation.logonUser: "},
 		"a time limit that is too long":    {func(c *Config) { c.Validation.TimeoutSeconds = 15 }, "validation.timeoutSeconds: "},
 		"a negative time limit":            {func(c *Config) { c.Validation.TimeoutSeconds = -1 }, "validation.timeoutSeconds: "},
 		"too many at once":                 {func(c *Config) { c.Validation.MaxConcurrent = 1025 }, "validation.maxConcurrent: "},
@@ -198,12 +209,74 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// logon changes the method to LogonUser.
+func logon(c *Config, domains ...string) {
+	c.Validation.Method, c.Validation.LDAP, c.Validation.LogonUser = MethodLogonUser, nil, &LogonUser{Domains: domains}
+}
+
 func many(n int, s string) []string {
 	all := make([]string, n)
 	for i := range all {
 		all[i] = s
 	}
 	return all
+}
+
+func TestLoadWaitsForAFolderThatIsBeingSwapped(t *testing.T) {
+	file, data := filepath.Join(t.TempDir(), "config.json"), mustMarshal(t, valid())
+	synctest.Test(t, func(t *testing.T) {
+		gone := time.Now()
+		time.AfterFunc(2*openPause+1, func() {
+			if err := os.WriteFile(file, data, 0o600); err != nil {
+				t.Error(err)
+			}
+		})
+		if _, err := Load(file); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(gone); took != 3*openPause {
+			t.Errorf("it was read after %s", took)
+		}
+		gone = time.Now()
+		if _, err := Load(file + "x"); err == nil || time.Since(gone) != openAttempts*openPause {
+			t.Errorf("a file that never comes was waited for for %s, %v", time.Since(gone), err)
+		}
+	})
+}
+
+// Windows once ended names of files at 260 characters, and lines with CR and LF.
+func TestLoadReadsALongPathWrittenOnWindows(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("a", 120), strings.Repeat("b", 120), strings.Repeat("c", 120))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "config.json")
+	if err := os.WriteFile(file, bytes.ReplaceAll(mustMarshal(t, valid()), []byte("\n"), []byte("\r\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "identity", "tls.crt"); c.Identity.CertificateFile != want {
+		t.Errorf("certificate %s, want %s", c.Identity.CertificateFile, want)
+	}
+}
+
+func TestLoadRefusesWhatTheSystemCannotDo(t *testing.T) {
+	c := valid()
+	logon(&c, "contoso.example")
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, mustMarshal(t, c), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(file)
+	if onWindows := runtime.GOOS == "windows"; (err == nil) != onWindows {
+		t.Fatalf("on Windows: %t, error %v", onWindows, err)
+	}
+	if err != nil && !strings.Contains(err.Error(), "validation.method") {
+		t.Errorf("the error is %v", err)
+	}
 }
 
 func TestValidateNamesEveryFaultAtOnce(t *testing.T) {

@@ -13,16 +13,19 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"time"
 )
 
 // MaxBytes is the size of the largest file that is read.
 const MaxBytes = 256 << 10
 
 // Load reads the file, parses it, and makes its file names absolute. The error
-// names every fault of the file at once.
+// names every fault of the file at once. Unlike Parse it refuses what the system
+// that it runs on cannot do.
 func Load(path string) (Config, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("opening the configuration: %w", err)
 	}
@@ -35,11 +38,33 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration file %s: %w", path, err)
 	}
+	if c.Validation.Method == MethodLogonUser && runtime.GOOS != "windows" {
+		return Config{}, fmt.Errorf("configuration file %s: validation.method: is %q, which needs Windows; run the connector there, or write %q", path, MethodLogonUser, MethodLDAP)
+	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
 		return Config{}, fmt.Errorf("finding the directory of configuration file %s: %w", path, err)
 	}
 	return c.Resolve(dir), nil
+}
+
+// A folder that a kubelet is swapping is whole again within these.
+const (
+	openAttempts = 10
+	openPause    = 100 * time.Millisecond
+)
+
+// open opens a file. On Windows a kubelet that replaces a folder's contents takes
+// the old away before it puts the new there: a file that is not there is looked
+// for again for a second.
+func open(path string) (f *os.File, err error) {
+	for range openAttempts {
+		if f, err = os.Open(path); !errors.Is(err, os.ErrNotExist) {
+			return f, err
+		}
+		time.Sleep(openPause)
+	}
+	return nil, err
 }
 
 // Parse reads the file's bytes, fills in the defaults, sets Digest and

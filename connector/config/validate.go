@@ -105,18 +105,44 @@ func (f *faults) suffixes(field string, suffixes []string) {
 func (f *faults) validation(v Validation) {
 	f.between("validation.timeoutSeconds", v.TimeoutSeconds, 1, MaxTimeoutSeconds)
 	f.between("validation.maxConcurrent", v.MaxConcurrent, 1, MaxConcurrent)
-	if v.Method != MethodLDAP {
-		f.add("validation.method", "is %.64q; write %q", v.Method, MethodLDAP)
+	if v.Method != MethodLDAP && v.Method != MethodLogonUser {
+		f.add("validation.method", "is %.64q; write %q or %q", v.Method, MethodLDAP, MethodLogonUser)
 		return
 	}
-	if v.LDAP == nil {
-		f.add("validation.ldap", "is missing; method %s needs it", MethodLDAP)
-		return
+	f.onlyWith(MethodLDAP, "validation.ldap", v.Method, v.LDAP != nil)
+	f.onlyWith(MethodLogonUser, "validation.logonUser", v.Method, v.LogonUser != nil)
+	switch {
+	case v.Method == MethodLDAP && v.LDAP != nil:
+		f.forests("validation.ldap.forests", v.LDAP.Forests)
+	case v.Method == MethodLogonUser && v.LogonUser != nil:
+		f.domains("validation.logonUser.domains", v.LogonUser.Domains)
 	}
-	const field = "validation.ldap.forests"
-	f.length(field, len(v.LDAP.Forests), MaxForests)
+}
+
+// onlyWith checks that what a method needs is there if it is the chosen one, and
+// not otherwise.
+func (f *faults) onlyWith(method, field, chosen string, present bool) {
+	switch {
+	case chosen == method && !present:
+		f.add(field, "is missing; method %s needs it", method)
+	case chosen != method && present:
+		f.add(field, "has no effect with method %s; remove it, or write %q as the method", chosen, method)
+	}
+}
+
+func (f *faults) domains(field string, domains []string) {
+	f.length(field, len(domains), MaxListItems)
+	for i, d := range domains {
+		if !isHostname(strings.ToLower(d)) {
+			f.add(index(field, i), "is %.128q; write the DNS name of a domain, such as contoso.example", d)
+		}
+	}
+}
+
+func (f *faults) forests(field string, forests []Forest) {
+	f.length(field, len(forests), MaxForests)
 	seen := map[string]string{} // suffix to the field it was first seen in
-	for i, forest := range v.LDAP.Forests {
+	for i, forest := range forests {
 		f.forest(index(field, i), forest, seen)
 	}
 }

@@ -39,6 +39,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.LDAPForestApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LDAPValidation"):
 		return &apiv1alpha1.LDAPValidationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LogonUserValidation"):
+		return &apiv1alpha1.LogonUserValidationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MaintenanceWindow"):
 		return &apiv1alpha1.MaintenanceWindowApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PassthroughConnector"):

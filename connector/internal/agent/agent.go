@@ -59,7 +59,7 @@ type agent struct {
 	clients  *clients
 	tracker  *health.Tracker
 	metrics  *metrics.Metrics
-	ldap     *validation.LDAP
+	proving  *proving
 	handler  *rendezvous.Handler
 	listener *signalling.Listener
 	loop     *bootstrapping.Loop
@@ -80,13 +80,15 @@ type agent struct {
 }
 
 // Run is the connector. It returns nil when ctx ends and what it held has been
-// answered, and an error if it could not start or the status pages failed.
+// answered, and an error if it could not start, the status pages failed, or
+// Windows could not validate for minutes, in which case the process should be
+// started again.
 func Run(ctx context.Context, opts Options) error {
 	a, err := build(opts)
 	if err != nil {
 		return err
 	}
-	defer a.ldap.Close()
+	defer a.proving.directory.close()
 	listening, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(opts.BindIP, strconv.Itoa(opts.Config.Health.Port)))
 	if err != nil {
 		return fmt.Errorf("serving the status pages: %w", err)
@@ -98,7 +100,7 @@ func Run(ctx context.Context, opts Options) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listening) }()
 	opts.Log.Info("The connector has started", "version", opts.Version, "connectorID", a.identity.Identity().ConnectorID,
-		"tenantID", opts.Config.TenantID, "statusPages", listening.Addr().String())
+		"tenantID", opts.Config.TenantID, "decryption", a.identity.DecryptsWith(), "statusPages", listening.Addr().String())
 
 	err = a.serve(ctx, failed)
 
@@ -117,28 +119,26 @@ func build(opts Options) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	ldap, err := newLDAP(c.Validation)
-	if err != nil {
-		return nil, err
-	}
 	var reasons []string
 	for _, r := range rendezvous.DropReasons() {
 		reasons = append(reasons, string(r))
 	}
 	a := &agent{
-		opts: opts, identity: id, clients: cl, ldap: ldap,
+		opts: opts, identity: id, clients: cl,
 		tracker: health.New(c, opts.Version), metrics: metrics.New(opts.Version, reasons), attached: map[string]bool{},
+	}
+	limit, err := a.buildValidator(c.Validation)
+	if err != nil {
+		return nil, err
 	}
 	a.settings.Store(settingsOf(bootstrap.DefaultResponse()))
 	a.showIdentity()
 	a.handler = rendezvous.New(rendezvous.Options{
 		TenantID: c.TenantID, ConnectorID: func() string { return id.Identity().ConnectorID }, Version: protocolVersion,
 		ProxyInUse: c.Service.ProxyURL != "", Pins: c.Service, Keys: id,
-		Validator: limited{validation.NewLimit(ldap, validation.LimitOptions{
-			MaxConcurrent: c.Validation.MaxConcurrent, Timeout: time.Duration(c.Validation.TimeoutSeconds) * time.Second, Observer: a.metrics,
-		}), &a.distrusted},
-		Dial:   cl.dialInstance,
-		Client: cl.service, ProxyClient: cl.proxy, Settings: func() rendezvous.Settings { return *a.settings.Load() },
+		Validator: limited{limit, &a.distrusted},
+		Dial:      cl.dialInstance,
+		Client:    cl.service, ProxyClient: cl.proxy, Settings: func() rendezvous.Settings { return *a.settings.Load() },
 		Observer: counted{a.metrics, &a.foreign, opts.Log.WithName("rendezvous")}, Log: opts.Log.WithName("rendezvous"),
 		MaxConcurrent: rendezvousPerValidation * c.Validation.MaxConcurrent,
 	})
@@ -153,42 +153,60 @@ func build(opts Options) (*agent, error) {
 	return a, nil
 }
 
-// serve runs until ctx ends or the status pages fail, and stops in order.
+// buildValidator makes the validator, what checks it, and the bound on it that
+// users go through.
+func (a *agent) buildValidator(v config.Validation) (*validation.Limit, error) {
+	p := &proving{
+		distrusted: &a.distrusted, tracker: a.tracker, metrics: a.metrics, log: a.opts.Log, suspicion: make(chan struct{}, 1),
+	}
+	var err error
+	if p.directory, err = newDirectory(v, validation.LogonOptions{Tokens: a.metrics.Tokens, Trouble: p.suspect}); err != nil {
+		return nil, err
+	}
+	limit := validation.NewLimit(p.directory, validation.LimitOptions{
+		MaxConcurrent: v.MaxConcurrent, Timeout: time.Duration(v.TimeoutSeconds) * time.Second, Observer: observed{a.metrics, p.suspect},
+	})
+	p.exhausted = limit.Exhausted
+	a.proving = p
+	return limit, nil
+}
+
+// serve runs until ctx ends, the status pages fail or the validator cannot be
+// proven, and stops in order.
 func (a *agent) serve(ctx context.Context, failed <-chan error) error {
-	// Ended by the end of ctx, or by a validator that accepts anything.
-	serving, stopServing := context.WithCancel(ctx)
+	life, endLife := context.WithCancel(ctx)
+	defer endLife()
+	serving, stopServing := context.WithCancel(life)
 	defer stopServing()
 	var tasks sync.WaitGroup
-	tasks.Go(func() { a.reload(ctx) })
+	tasks.Go(func() { a.reload(life) })
+	unproven := make(chan error, 1)
 	tasks.Go(func() {
-		if a.proveFirst(serving) {
-			tasks.Go(func() { a.loop.Run(serving) })
-			a.keepProving(serving)
-		}
-		stopServing()
+		unproven <- a.proving.run(serving, func() { tasks.Go(func() { a.loop.Run(serving) }) })
 	})
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 		err = fmt.Errorf("serving the status pages: %w", err)
-	case <-serving.Done():
-		if ctx.Err() == nil {
-			// Latched: serve nothing any more, but stay to say why.
-			a.stop()
+	case err = <-unproven:
+		stopServing()
+		if !errors.Is(err, validation.ErrAcceptsAnything) {
+			break
 		}
+		// Latched: serve nothing any more, but stay to say why.
+		a.stop()
 		select {
 		case <-ctx.Done():
+			err = nil
 		case err = <-failed:
 			err = fmt.Errorf("serving the status pages: %w", err)
 		}
 	}
 	a.tracker.Stopping()
 	a.stop()
-	stopServing()
-	if err == nil {
-		tasks.Wait()
-	}
+	endLife()
+	tasks.Wait()
 	return err
 }
 

@@ -45,6 +45,12 @@ func directoryOf(ctx context.Context, v config.Validation) (examinable, error) {
 		}
 		found, faults := ldap.Controllers(ctx)
 		return ldapDirectory{ldap, v.LDAP.Forests, found, faults}, nil
+	case config.MethodLogonUser:
+		logons, err := newLogons(v.LogonUser.Domains, validation.LogonOptions{})
+		if err != nil {
+			return nil, err
+		}
+		return logonDirectory{logons}, nil
 	default:
 		return nil, fmt.Errorf("this connector cannot diagnose validation by %.32s", v.Method)
 	}
@@ -124,6 +130,36 @@ func (d ldapDirectory) prove(ctx context.Context) error {
 }
 
 func (d ldapDirectory) close() { d.ldap.Close() }
+
+// logonDirectory diagnoses validation by LogonUser. Windows finds the domain
+// controllers by itself, and knows alone how it stands with them.
+type logonDirectory struct{ *directory }
+
+func (logonDirectory) hosts() []string { return nil }
+
+func (d logonDirectory) domains() (names []string, needed bool) { return d.suffixes, true }
+
+// checks ask what the canary does, and judge the trust alone: whoever is refused
+// for a reason of the user's was judged by a domain controller.
+func (d logonDirectory) checks() []diagnosis.Check {
+	checks := notAsked("the domain controllers", "Windows speaks to them, not the connector", diagnosis.Directory)
+	for _, domain := range d.suffixes {
+		checks = append(checks, diagnosis.Check{Kind: diagnosis.SecureChannel, Subject: domain, Within: proofTimeout, Run: func(ctx context.Context) diagnosis.Finding {
+			err := validation.Prove(ctx, d.canary, domain)
+			switch {
+			case err == nil:
+				return diagnosis.Good("a logon was judged, so there is a trust that carries one")
+			case errors.Is(err, validation.ErrAcceptsAnything):
+				return diagnosis.NotAsked("Windows says yes to everybody, which shows no trust")
+			}
+			return diagnosis.Finding{
+				Result: diagnosis.Fail, Found: err.Error(), Meaning: "nobody of this domain can sign in",
+				Action: "see that the pod was given its group managed service account (condition CredentialSpecUsable) and that the ports to the domain controllers are open; then start the connector again, each with an account of its own if this comes back",
+			}
+		}})
+	}
+	return checks
+}
 
 // greeted shakes hands with a domain controller.
 func greeted(ctx context.Context, c validation.Controller) diagnosis.Finding {

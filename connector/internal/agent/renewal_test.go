@@ -34,7 +34,7 @@ func built(t *testing.T, cloud *fakeCloud, ca string) (a *agent, dir string) {
 	a, err = build(Options{Config: c, Version: "test", Log: logr.Discard()})
 	must(t, err)
 	t.Cleanup(func() {
-		a.ldap.Close()
+		a.proving.directory.close()
 		a.listener.Close()
 		a.clients.service.CloseIdleConnections()
 	})

@@ -45,7 +45,7 @@ func TestAValidatorWithoutCreditAnswersNoRequestThatIsHeld(t *testing.T) {
 	defer server.Close()
 	a, err := build(Options{Config: configure(t, dir, server, ""), Version: "test", Log: logr.Discard()})
 	must(t, err)
-	defer a.ldap.Close()
+	defer a.proving.directory.close()
 
 	v := &obliging{}
 	l := limited{validation.NewLimit(v, validation.LimitOptions{MaxConcurrent: 2, Timeout: time.Second}), &a.distrusted}
@@ -60,8 +60,8 @@ func TestAValidatorWithoutCreditAnswersNoRequestThatIsHeld(t *testing.T) {
 	}
 	// The check finds out while a password is being validated.
 	v.first = func() {
-		if err := a.prove(t.Context()); !errors.Is(err, validation.ErrAcceptsAnything) {
-			t.Errorf("prove = %v", err)
+		if err := a.proving.check(t.Context()); !errors.Is(err, validation.ErrAcceptsAnything) {
+			t.Errorf("check = %v", err)
 		}
 	}
 	for _, when := range []string{"held", "later"} {

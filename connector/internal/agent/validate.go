@@ -5,8 +5,6 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -19,13 +17,49 @@ import (
 	"github.com/passthrough-dev/connector-operator/connector/internal/validation"
 )
 
-const (
-	proofInterval = 5 * time.Minute
-	proofTimeout  = 15 * time.Second
-	// Pauses while the validator cannot be proven.
-	firstProofRetry = 2 * time.Second
-	maxProofRetry   = time.Minute
-)
+// directory is the validator that the configuration chooses, and how it is
+// checked.
+type directory struct {
+	validation.Validator
+	// canary is what the random credential is offered to: the validator past the
+	// bound on users, so that a busy connector stays proven.
+	canary validation.Validator
+	// suffixes are what the random names end with, one for each directory.
+	suffixes []string
+	// patience is for how long it may fail to be proven before the process ends,
+	// so that it is started again; 0 means for ever.
+	patience time.Duration
+	closer   func() // may be nil
+}
+
+func (d *directory) close() {
+	if d.closer != nil {
+		d.closer()
+	}
+}
+
+// newDirectory makes the validator. logon is for the method LogonUser alone.
+func newDirectory(v config.Validation, logon validation.LogonOptions) (*directory, error) {
+	if v.Method == config.MethodLogonUser {
+		return newLogons(v.LogonUser.Domains, logon)
+	}
+	ldap, err := newLDAP(v)
+	if err != nil {
+		return nil, err
+	}
+	return &directory{Validator: ldap, canary: ldap, suffixes: ldap.ProbeSuffixes(), closer: ldap.Close}, nil
+}
+
+func newLogons(domains []string, opts validation.LogonOptions) (*directory, error) {
+	user, err := validation.NewLogonUser(opts)
+	if err != nil {
+		return nil, err
+	}
+	// One that hangs keeps the others from being made: a logon cannot be
+	// cancelled, and each holds a thread.
+	one := validation.NewLimit(user, validation.LimitOptions{MaxConcurrent: 1, Timeout: proofTimeout})
+	return &directory{Validator: user, canary: one, suffixes: domains, patience: logonPatience}, nil
+}
 
 func newLDAP(v config.Validation) (*validation.LDAP, error) {
 	var forests []validation.Forest
@@ -33,6 +67,26 @@ func newLDAP(v config.Validation) (*validation.LDAP, error) {
 		forests = append(forests, validation.Forest{Suffixes: f.Suffixes, Servers: f.Servers, CAFile: f.CAFile})
 	}
 	return validation.NewLDAP(validation.LDAPOptions{Forests: forests, MaxConnections: v.MaxConcurrent})
+}
+
+// prove is the canary.
+func (d *directory) prove(ctx context.Context) error {
+	return validation.Prove(ctx, d.canary, d.suffixes...)
+}
+
+// observed tells the metrics how validations are doing, and asks for a check of
+// the validator when one does not return.
+type observed struct {
+	*metrics.Metrics
+	suspect func()
+}
+
+// Stuck implements validation.LimitObserver.
+func (o observed) Stuck(n int) {
+	o.Metrics.Stuck(n)
+	if n > 0 {
+		o.suspect()
+	}
 }
 
 // limited gives rendezvous the validator in the form it asks for, and never
@@ -85,70 +139,6 @@ func (c counted) ForeignKeys(identifiers []string) {
 
 // InFlight implements rendezvous.Observer.
 func (c counted) InFlight(delta int) { c.m.Rendezvous(delta) }
-
-// prove offers the validator a random credential once and reports what came
-// of it.
-func (a *agent) prove(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, proofTimeout)
-	defer cancel()
-	err := validation.Prove(limited, a.ldap, a.ldap.ProbeSuffixes()...)
-	now := time.Now()
-	switch {
-	case err == nil:
-		a.metrics.Proof(metrics.Refused)
-		a.tracker.ValidatorProven(now)
-	case errors.Is(err, validation.ErrAcceptsAnything):
-		a.distrusted.Store(true) // before anything else: requests are being answered
-		a.metrics.Proof(metrics.AcceptedAnything)
-		a.tracker.ValidatorAcceptsAnything(now, err)
-		a.opts.Log.Error(err, "The validator accepted a random user with a random password. This connector serves no more sign-ins until it is restarted")
-	case ctx.Err() != nil:
-		// Stopping: the check was cut short and says nothing.
-	default:
-		a.metrics.Proof(metrics.Unproven)
-		a.tracker.ValidatorFailing(now, err)
-		a.opts.Log.Error(err, "The validator could not be checked")
-	}
-	return err
-}
-
-// proveFirst checks the validator until it is proven. False means that the
-// connector must not serve.
-func (a *agent) proveFirst(ctx context.Context) bool {
-	for n := 0; ; n++ {
-		err := a.prove(ctx)
-		if err == nil {
-			return true
-		}
-		if errors.Is(err, validation.ErrAcceptsAnything) {
-			return false
-		}
-		ceiling := min(maxProofRetry, firstProofRetry<<min(n, 8))
-		if !wait(ctx, ceiling/2+time.Duration(rand.Int64N(int64(ceiling/2)))) { //nolint:gosec // jitter
-			return false
-		}
-	}
-}
-
-// keepProving checks the validator every few minutes, and returns when it
-// accepts anything or ctx ends. A validator that cannot be asked for a while is
-// no reason to stop listening: sign-ins are then answered with a code that says
-// so, and the cloud tries another connector or tells the user, while silence
-// would cost every user the full time limit.
-func (a *agent) keepProving(ctx context.Context) {
-	for {
-		interval := proofInterval
-		if a.tracker.Status(time.Now()).Validator.Message != "" {
-			interval = maxProofRetry / 2
-		}
-		if !wait(ctx, interval-time.Duration(rand.Int64N(int64(interval/10)))) { //nolint:gosec // jitter
-			return
-		}
-		if errors.Is(a.prove(ctx), validation.ErrAcceptsAnything) {
-			return
-		}
-	}
-}
 
 // wait pauses; false means that ctx has ended.
 func wait(ctx context.Context, d time.Duration) bool {

@@ -53,12 +53,15 @@ func TestReadinessThroughALife(t *testing.T) {
 			tr.Inspected("exempt")
 			tr.Link("ns/path", config.LinkWaiting, now, errDir)
 		}, config.ReasonTLSInspected},
-		"TLS is inspected no more":   {func(tr *Tracker) { tr.Inspected("exempt the hosts"); serving(tr) }, config.ReasonServing},
-		"too many bootstraps failed": {func(tr *Tracker) { serving(tr); tr.BootstrapFailed(144, errDir); tr.GaveUp() }, config.ReasonBootstrapFailing},
-		"and one works again":        {func(tr *Tracker) { tr.BootstrapFailed(144, errDir); tr.GaveUp(); serving(tr) }, config.ReasonServing},
-		"bootstrap fails now":        {func(tr *Tracker) { serving(tr); tr.BootstrapFailed(1, errDir) }, config.ReasonServing},
-		"one failed check":           {func(tr *Tracker) { serving(tr); tr.ValidatorFailing(now, errDir) }, config.ReasonServing},
-		"two failed checks":          {func(tr *Tracker) { serving(tr); tr.ValidatorFailing(now, errDir); tr.ValidatorFailing(now, errDir) }, config.ReasonValidatorFailing},
+		"TLS is inspected no more":    {func(tr *Tracker) { tr.Inspected("exempt the hosts"); serving(tr) }, config.ReasonServing},
+		"too many bootstraps failed":  {func(tr *Tracker) { serving(tr); tr.BootstrapFailed(144, errDir); tr.GaveUp() }, config.ReasonBootstrapFailing},
+		"and one works again":         {func(tr *Tracker) { tr.BootstrapFailed(144, errDir); tr.GaveUp(); serving(tr) }, config.ReasonServing},
+		"bootstrap fails now":         {func(tr *Tracker) { serving(tr); tr.BootstrapFailed(1, errDir) }, config.ReasonServing},
+		"one failed check":            {func(tr *Tracker) { serving(tr); tr.ValidatorFailing(now, errDir) }, config.ReasonServing},
+		"two failed checks":           {func(tr *Tracker) { serving(tr); tr.ValidatorFailing(now, errDir); tr.ValidatorFailing(now, errDir) }, config.ReasonValidatorFailing},
+		"one check that shows a loss": {func(tr *Tracker) { serving(tr); tr.ValidatorLost(now, errDir) }, config.ReasonValidatorFailing},
+		"the loss is made good":       {func(tr *Tracker) { serving(tr); tr.ValidatorLost(now, errDir); tr.ValidatorProven(now) }, config.ReasonServing},
+		"a loss after it accepts all": {func(tr *Tracker) { tr.ValidatorAcceptsAnything(now, errDir); tr.ValidatorLost(now, errDir) }, config.ReasonValidatorAcceptsAnything},
 		"a check that works again": {func(tr *Tracker) {
 			serving(tr)
 			tr.ValidatorFailing(now, errDir)

@@ -154,13 +154,20 @@ func (t *Tracker) ValidatorProven(at time.Time) {
 	})
 }
 
-// ValidatorFailing reports that the validator could not be asked.
-func (t *Tracker) ValidatorFailing(at time.Time, err error) {
+// ValidatorFailing reports that the validator could not be asked. Once is not
+// enough to count for one that was proven.
+func (t *Tracker) ValidatorFailing(at time.Time, err error) { t.unproven(at, err, 1) }
+
+// ValidatorLost is ValidatorFailing for trouble that does not pass by itself in a
+// moment: it counts at once.
+func (t *Tracker) ValidatorLost(at time.Time, err error) { t.unproven(at, err, provenFor) }
+
+func (t *Tracker) unproven(at time.Time, err error, failures int) {
 	t.update(func(s *state) {
 		if s.status.Validator.State == config.ValidatorAcceptsAnything {
 			return
 		}
-		s.proofFailures++
+		s.proofFailures += failures
 		s.status.Validator.Message = err.Error()
 		s.status.Validator.LastCheck = &at
 		if s.status.Validator.State != config.ValidatorProven || s.proofFailures >= provenFor {

@@ -12,7 +12,6 @@ package identity
 
 import (
 	"crypto/rsa"
-	"crypto/sha1"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -59,7 +58,7 @@ type Store struct {
 type pair struct {
 	certificate tls.Certificate
 	identity    trust.Identity
-	key         *rsa.PrivateKey
+	decrypter   decrypter
 }
 
 // earlier is a pair that was replaced.
@@ -185,7 +184,7 @@ func parse(certPEM, keyPEM []byte, tenantID string) (*pair, error) {
 	if !strings.EqualFold(id.TenantID, tenantID) {
 		return nil, fmt.Errorf("the connector's certificate is for tenant %s, its configuration for %s: use the identity that was registered for this tenant", id.TenantID, tenantID)
 	}
-	return &pair{certificate: certificate, identity: id, key: key}, nil
+	return &pair{certificate: certificate, identity: id, decrypter: newDecrypter(key)}, nil
 }
 
 // Identity returns who the connector is at present.
@@ -229,29 +228,37 @@ func (s *Store) ClientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate
 // for every entry of a request: an earlier key is kept while requests name it.
 func (s *Store) Holds(keyIdentifier string) bool { return s.find(keyIdentifier) != nil }
 
-func (s *Store) find(keyIdentifier string) *rsa.PrivateKey {
+func (s *Store) find(keyIdentifier string) *pair {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if strings.EqualFold(s.current.identity.KeyIdentifier(), keyIdentifier) {
-		return s.current.key
+		return s.current
 	}
 	for _, e := range s.previous {
 		if strings.EqualFold(e.identity.KeyIdentifier(), keyIdentifier) {
 			e.named = time.Now()
-			return e.key
+			return e.pair
 		}
 	}
 	return nil
 }
 
+// DecryptsWith tells whose code decrypts with the current key: "Go", or "CNG" for
+// that of Windows.
+func (s *Store) DecryptsWith() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current.decrypter.name()
+}
+
 // Decrypt opens a ciphertext (RSAES-OAEP with SHA-1, protocol section 7.4).
 // The caller wipes the result. Errors are ErrUnknownKey and ErrDecrypt.
 func (s *Store) Decrypt(keyIdentifier string, ciphertext []byte) ([]byte, error) {
-	key := s.find(keyIdentifier)
-	if key == nil {
+	found := s.find(keyIdentifier)
+	if found == nil {
 		return nil, ErrUnknownKey
 	}
-	plaintext, err := rsa.DecryptOAEP(sha1.New(), nil, key, ciphertext, nil)
+	plaintext, err := found.decrypter.decrypt(ciphertext)
 	if err != nil {
 		return nil, ErrDecrypt
 	}

@@ -37,6 +37,7 @@ const (
 	notAfter        = "passthrough_connector_certificate_not_after_seconds"
 	validating      = "passthrough_connector_validations_in_flight"
 	stuck           = "passthrough_connector_validations_stuck"
+	tokens          = "passthrough_connector_logon_tokens_open"
 	buildInfo       = "passthrough_connector_build_info"
 )
 
@@ -62,6 +63,7 @@ type Metrics struct {
 	notAfter        prometheus.Gauge
 	validating      prometheus.Gauge
 	stuck           prometheus.Gauge
+	tokens          prometheus.Gauge
 }
 
 // New returns metrics on a registry of their own. dropReasons are the values
@@ -100,11 +102,12 @@ func New(version string, dropReasons []string) *Metrics {
 		notAfter:        gauge(notAfter, "End of the connector's certificate, in seconds since 1970."),
 		validating:      gauge(validating, "Validations at present."),
 		stuck:           gauge(stuck, "Validations that did not return when their time was up."),
+		tokens:          gauge(tokens, "Tokens of logons that are open; more than there are validations means that some could not be closed."),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: buildInfo, Help: "The version; always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
 	m.registry.MustRegister(m.signIns, m.signInSeconds, m.validateSeconds, m.undelivered, m.dropped, m.foreignKeys, m.foreignAgents, m.foreignCerts,
-		m.inFlight, m.bootstraps, m.inspected, m.lastBootstrap, m.serviceState, m.linksAttached, m.proofs, m.notAfter, m.validating, m.stuck, info,
+		m.inFlight, m.bootstraps, m.inspected, m.lastBootstrap, m.serviceState, m.linksAttached, m.proofs, m.notAfter, m.validating, m.stuck, m.tokens, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range dropReasons {
 		m.dropped.WithLabelValues(r)
@@ -217,3 +220,6 @@ func (m *Metrics) InFlight(n int) { m.validating.Set(float64(n)) }
 
 // Stuck sets the number of validations that outlived their time.
 func (m *Metrics) Stuck(n int) { m.stuck.Set(float64(n)) }
+
+// Tokens counts one open token of a logon more (+1) or less (-1).
+func (m *Metrics) Tokens(delta int) { m.tokens.Add(float64(delta)) }

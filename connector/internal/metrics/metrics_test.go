@@ -35,6 +35,9 @@ func exercise() *Metrics {
 	m.CertificateNotAfter(time.Unix(1767225600, 0))
 	m.InFlight(4)
 	m.Stuck(1)
+	m.Tokens(1)
+	m.Tokens(1)
+	m.Tokens(-1)
 	return m
 }
 
@@ -75,6 +78,7 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 		`passthrough_connector_certificate_not_after_seconds 1.7672256e+09`,
 		`passthrough_connector_validations_in_flight 4`,
 		`passthrough_connector_validations_stuck 1`,
+		`passthrough_connector_logon_tokens_open 1`,
 		`passthrough_connector_build_info{version="v1"} 1`,
 	} {
 		if !strings.Contains(got, want+"\n") {

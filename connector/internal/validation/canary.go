@@ -31,8 +31,12 @@ var ErrNotProven = errors.New("the validator is not proven")
 // outweighs trouble with others.
 //
 // Run it before serving and every few minutes after, with a deadline on ctx,
-// and on the validator itself rather than through a [Limit], so that a busy
-// connector stays proven.
+// and not through the [Limit] of the users, so that a busy connector stays
+// proven: on an [LDAP] itself, on a [LogonUser] through a Limit of its own.
+//
+// It is not enough that the code is of [ClassUser]: most of these say that the
+// password was right and the account cannot be used, which is not to be said of
+// a password and an account that do not exist.
 //
 // The names are random so that a tampered validator cannot tell the canary from
 // a user. They do not exist, so no account's counter of wrong passwords moves
@@ -67,6 +71,8 @@ func prove(ctx context.Context, v Validator, suffix string) error {
 	// of order in the dangerous direction: treat it as one.
 	case accepted || result.Code == Success:
 		return fmt.Errorf("canary for %s: %w", suffix, ErrAcceptsAnything)
+	case errors.Is(result.Err, errLoggedOn):
+		return fmt.Errorf("canary for %s: %w: %w", suffix, ErrAcceptsAnything, result.Err)
 	case code == LogonFailure || code == NoSuchUser:
 		return nil
 	case result.Err != nil:

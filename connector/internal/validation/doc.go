@@ -27,7 +27,8 @@
 //	result := limited.Validate(ctx, upn, domain, password)
 //	accepted, code := result.Answer()
 //
-// [LDAP] binds to domain controllers over LDAPS. [Limit] bounds how many
+// [LDAP] binds to domain controllers over LDAPS; [LogonUser] makes a network logon
+// of Windows and goes behind a Limit at all times. [Limit] bounds how many
 // validations run, in total and for one user. [Prove] is the canary: a
 // validator that accepts a random credential must not serve.
 //

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -380,7 +381,7 @@ func TestTheNextServerIsAskedIfOneCannotBe(t *testing.T) {
 
 func TestABusyServerIsPassedOver(t *testing.T) {
 	busy := directory(t, ldapserver.Options{Users: []ldapserver.User{{Name: "alice", Answer: &ldapserver.Answer{Result: ldap.LDAPResultBusy}}}})
-	calm, err := ldapserver.Start(t.Context(), ldapserver.Options{Listen: "127.0.0.1:0", Dir: strings.TrimSuffix(busy.CAFile(), "/ca.pem")})
+	calm, err := ldapserver.Start(t.Context(), ldapserver.Options{Listen: "127.0.0.1:0", Dir: filepath.Dir(busy.CAFile())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,10 @@ import (
 	"github.com/passthrough-dev/connector-operator/connector/internal/secret"
 )
 
+// ErrStuck means that validations hang which have outlived their time. They end
+// when the system lets them, or with the process.
+var ErrStuck = errors.New("validations do not return within their time limit")
+
 // LimitObserver learns how the validations under a Limit are doing. Its methods
 // are called with the current number, from several goroutines, and must not
 // block.
@@ -147,7 +151,11 @@ func (l *Limit) acquire(ctx context.Context, user string) (release func(), err e
 	case <-ctx.Done():
 		<-turn.slot
 		l.leave(user, turn)
-		return nil, fmt.Errorf("waiting for one of %d validation slots, %d of which are stuck: %w", cap(l.slots), l.Stuck(), context.Cause(ctx))
+		err := fmt.Errorf("waiting for one of %d validation slots, %d of which are stuck: %w", cap(l.slots), l.Stuck(), context.Cause(ctx))
+		if l.Exhausted() {
+			err = fmt.Errorf("%w: %w", ErrStuck, err)
+		}
+		return nil, err
 	}
 	l.count(&l.inFlight, 1, l.observer.InFlight)
 	return func() {
@@ -194,6 +202,9 @@ func (l *Limit) Stuck() int {
 	return l.stuck
 }
 
+// Exhausted tells that every slot is stuck: nothing is validated any more.
+func (l *Limit) Exhausted() bool { return l.Stuck() >= cap(l.slots) }
+
 // limitedCall is one validation in flight. Either it returns first, or it is
 // abandoned first; it counts as stuck from the second until the first.
 type limitedCall struct {
@@ -234,5 +245,5 @@ func (c *limitedCall) abandon(ctx context.Context) Result {
 	}
 	c.abandoned = true
 	c.limit.count(&c.limit.stuck, 1, c.limit.observer.Stuck)
-	return Refused(RPCCallFailed, fmt.Errorf("the validator did not return within its time limit: %w", context.Cause(ctx)))
+	return Refused(RPCCallFailed, fmt.Errorf("%w: %w", ErrStuck, context.Cause(ctx)))
 }

@@ -190,17 +190,24 @@ func TestLimitCountsWhatIsStuck(t *testing.T) {
 		if took := time.Since(start); took != time.Second+abandonGrace {
 			t.Errorf("it took %s to give up, want the time limit and a moment", took)
 		}
-		if l.Stuck() != 1 {
-			t.Errorf("%d validations are stuck, want 1", l.Stuck())
+		if l.Stuck() != 1 || !l.Exhausted() {
+			t.Errorf("%d validations are stuck, want 1, which is all", l.Stuck())
+		}
+		if !errors.Is(got.Err, ErrStuck) {
+			t.Errorf("the error is %v", got.Err)
 		}
 		// The stuck one keeps its slot: new work is refused, for anybody.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		wantCode(t, validate(ctx, l, "bob", "x"), NoSystemResources)
+		refused := validate(ctx, l, "bob", "x")
+		wantCode(t, refused, NoSystemResources)
+		if !errors.Is(refused.Err, ErrStuck) {
+			t.Errorf("the error is %v", refused.Err)
+		}
 
 		close(release)
 		synctest.Wait()
-		if l.Stuck() != 0 {
+		if l.Stuck() != 0 || l.Exhausted() {
 			t.Errorf("%d validations are stuck after it returned", l.Stuck())
 		}
 		if diff := cmp.Diff([][]byte{[]byte("C4nary-Bird!")}, seen); diff != "" {

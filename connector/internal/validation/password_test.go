@@ -100,6 +100,9 @@ func TestAPasswordIsFoundNowhere(t *testing.T) {
 				wantCode(t, validate(within(t, 10*time.Second), tc.validator, "alice", "wrong"), LogonFailure)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			if limit == time.Nanosecond {
+				<-ctx.Done() // a nanosecond may be less than the clock shows
+			}
 			password := secret.New([]byte(canary))
 			got := v.Validate(ctx, tc.user+"@"+ldapserver.Domain, ldapserver.NetBIOS, password)
 			cancel()

@@ -107,6 +107,9 @@ func validation(spec *v1alpha1.ValidationSpec) config.Validation {
 	if spec.MaxConcurrent != nil {
 		v.MaxConcurrent = int(*spec.MaxConcurrent)
 	}
+	if spec.LogonUser != nil {
+		v.LogonUser = &config.LogonUser{Domains: texts(spec.LogonUser.Domains)}
+	}
 	if spec.LDAP == nil {
 		return v
 	}

@@ -195,7 +195,7 @@ func directoryOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
 	o := Opening{What: "the directory"}
 	var hosts []string
 	switch {
-	case pc.Spec.Validation.Method != v1alpha1.ValidationLDAP:
+	case pc.Spec.Validation.Method == v1alpha1.ValidationLogonUser:
 		for _, d := range config.Destinations(config.PortProfile(pc.Spec.Egress.Ports)) {
 			if d.Of(config.PeerDirectory) && d.Occasion == config.Always {
 				o.add(d)

@@ -46,7 +46,7 @@ var policies = map[string]func(*v1alpha1.PassthroughConnector){
 		pc.Spec.Service.ProxyURL = "http://proxy.contoso.example:3128"
 		pc.Spec.Egress.ProxyCIDRs = []v1alpha1.IPv4CIDR{"10.1.2.0/24"}
 		pc.Spec.Egress.DirectoryCIDRs = []v1alpha1.IPv4CIDR{"10.0.0.0/28"}
-		pc.Spec.Validation = v1alpha1.ValidationSpec{Method: "LogonUser"}
+		pc.Spec.Validation = v1alpha1.ValidationSpec{Method: v1alpha1.ValidationLogonUser}
 	},
 	"largest": func(pc *v1alpha1.PassthroughConnector) {
 		for i := range 200 {
@@ -61,7 +61,7 @@ var policies = map[string]func(*v1alpha1.PassthroughConnector){
 		for i := range 8 {
 			pc.Spec.Egress.DNSCIDRs = append(pc.Spec.Egress.DNSCIDRs, v1alpha1.IPv4CIDR(fmt.Sprintf("10.9.%d.0/24", i)))
 		}
-		pc.Spec.Validation = v1alpha1.ValidationSpec{Method: "LogonUser"}
+		pc.Spec.Validation = v1alpha1.ValidationSpec{Method: v1alpha1.ValidationLogonUser}
 	},
 }
 

@@ -245,6 +245,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: atomic
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.LabelValue
   scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.LogonUserValidation
+  map:
+    fields:
+    - name: domains
+      type:
+        list:
+          elementType:
+            namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.UPNSuffix
+          elementRelationship: associative
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.MaintenanceWindow
   map:
     fields:
@@ -563,6 +572,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ldap
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LDAPValidation
+    - name: logonUser
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LogonUserValidation
     - name: maxConcurrent
       type:
         scalar: numeric

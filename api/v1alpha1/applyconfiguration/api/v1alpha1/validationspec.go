@@ -16,7 +16,9 @@ import (
 // that its validator accepts a password it cannot have set serves no sign-in.
 type ValidationSpecApplyConfiguration struct {
 	// method is how a password is checked. LDAP is a simple bind to a domain
-	// controller over TLS.
+	// controller over TLS. LogonUser is a network logon of Windows, as the
+	// service's own agent makes it: it needs Windows pods with a group managed
+	// service account (identity.gmsaCredentialSpecNames).
 	Method *apiv1alpha1.ValidationMethod `json:"method,omitempty"`
 	// timeoutSeconds is how long one check may take. The service gives up a
 	// sign-in after 15 seconds.
@@ -27,6 +29,8 @@ type ValidationSpecApplyConfiguration struct {
 	MaxConcurrent *int32 `json:"maxConcurrent,omitempty"`
 	// ldap is what method LDAP needs.
 	LDAP *LDAPValidationApplyConfiguration `json:"ldap,omitempty"`
+	// logonUser is what method LogonUser needs.
+	LogonUser *LogonUserValidationApplyConfiguration `json:"logonUser,omitempty"`
 }
 
 // ValidationSpecApplyConfiguration constructs a declarative configuration of the ValidationSpec type for use with
@@ -64,5 +68,13 @@ func (b *ValidationSpecApplyConfiguration) WithMaxConcurrent(value int32) *Valid
 // If called multiple times, the LDAP field is set to the value of the last call.
 func (b *ValidationSpecApplyConfiguration) WithLDAP(value *LDAPValidationApplyConfiguration) *ValidationSpecApplyConfiguration {
 	b.LDAP = value
+	return b
+}
+
+// WithLogonUser sets the LogonUser field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LogonUser field is set to the value of the last call.
+func (b *ValidationSpecApplyConfiguration) WithLogonUser(value *LogonUserValidationApplyConfiguration) *ValidationSpecApplyConfiguration {
+	b.LogonUser = value
 	return b
 }
