@@ -45,7 +45,7 @@ func runAll(m *testing.M) (_ int, err error) {
 		return 0, err
 	}
 	progress := func(what string) { fmt.Fprintln(os.Stderr, "e2e:", what) }
-	bed, err = testbed.Start(ctx, testbed.Options{Dir: dir, Progress: progress, ClusterArgs: []string{
+	bed, err = testbed.Start(ctx, testbed.Options{Dir: dir, Progress: progress, Wine: haveWine(), ClusterArgs: []string{
 		"--image", webhookImage + "=" + filepath.Join(dir, "bin", webhookProgram), // built by the test that needs it
 	}})
 	if err != nil {

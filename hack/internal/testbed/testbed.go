@@ -55,6 +55,8 @@ type Options struct {
 	Detached bool
 	// TenantArgs, DirectoryArgs and ClusterArgs are added to the command lines.
 	TenantArgs, DirectoryArgs, ClusterArgs []string
+	// Wine adds a Windows node to the cluster that runs connector.exe under Wine.
+	Wine bool
 	// WithoutCluster leaves out the control plane and the operator: tenant and
 	// directory only, for connectors that StartConnector starts.
 	WithoutCluster bool
@@ -205,10 +207,16 @@ func (t *Testbed) build(ctx context.Context) error {
 	if !t.opts.WithoutCluster {
 		programs["operator"], programs["nameserver"] = ".", "./hack/nameserver"
 	}
+	if t.opts.Wine {
+		programs["connector.exe"] = "./connector"
+	}
 	t.opts.Progress("building " + strings.Join(slices.Sorted(maps.Keys(programs)), ", "))
 	for name, pkg := range programs {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", t.Binary(name), pkg)
 		cmd.Dir = t.repo
+		if filepath.Ext(name) == ".exe" {
+			cmd.Env = append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
+		}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 		}
@@ -301,6 +309,13 @@ func (t *Testbed) startCluster(ctx context.Context) error {
 		"--image", NameServerImage + "=" + t.Binary("nameserver"),
 		"--image", OperatorImage + "=" + t.Binary("operator"),
 		"--image", ConnectorImage + "=" + t.Binary("connector")}, t.opts.ClusterArgs...)
+	if t.opts.Wine {
+		made, err := t.script(ctx, "hack", "wine", "build.sh")
+		if err != nil {
+			return fmt.Errorf("making a Wine prefix: %w", err)
+		}
+		args = append(args, "--wine", made)
+	}
 	p, err := t.start("kubecluster", filepath.Join(t.cluster, "kubecluster"), args...)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,6 +56,12 @@ func object(options Options) *corev1.Node {
 		node.Labels[corev1.LabelWindowsBuild] = windowsBuild
 		node.Status.NodeInfo.OSImage = "Windows Server 2022 Datacenter (played by processes of this machine)"
 		node.Status.NodeInfo.KernelVersion = windowsBuild + ".1"
+	}
+	if options.Runtime == RuntimeWine {
+		// What is for any Windows node need not be a Windows program.
+		node.Labels[RuntimeKey] = RuntimeWine
+		node.Spec.Taints = append(slices.Clone(node.Spec.Taints), corev1.Taint{Key: RuntimeKey, Value: RuntimeWine, Effect: corev1.TaintEffectNoSchedule})
+		node.Status.NodeInfo.OSImage = "Wine, as Windows Server 2022 Datacenter"
 	}
 	return node
 }

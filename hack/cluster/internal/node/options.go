@@ -27,6 +27,15 @@ import (
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/process"
 )
 
+// RuntimeKey is the label, and the taint, of nodes whose runtime is Wine.
+const RuntimeKey = "kubecluster.test/runtime"
+
+// Values of Options.Runtime.
+const (
+	RuntimeProcess = "process"
+	RuntimeWine    = "wine"
+)
+
 // Options are the node's flags.
 type Options struct {
 	// Name is the node's name, OS "linux" or "windows".
@@ -44,6 +53,11 @@ type Options struct {
 	Certificate, Key, ClientCA string
 	// Images maps image names to programs.
 	Images process.Images
+	// Runtime is what containers are: processes of this machine ("process"), or
+	// Windows programs under Wine ("wine").
+	Runtime string
+	// Wine is the directory that hack/wine/build.sh prints, for that runtime.
+	Wine string
 	// Taints are put on the node when it registers for the first time.
 	Taints []corev1.Taint
 	// Isolate gives each pod namespaces of its own, and enforces network policies.
@@ -66,6 +80,8 @@ func Parse(arguments []string) (Options, error) {
 	flags.StringVar(&options.Certificate, "tls-cert-file", "", "serving certificate")
 	flags.StringVar(&options.Key, "tls-private-key-file", "", "key of the serving certificate")
 	flags.StringVar(&options.ClientCA, "client-ca-file", "", "authority of the API server's client certificate")
+	flags.StringVar(&options.Runtime, "runtime", RuntimeProcess, "what runs containers: process, or wine, on a Windows node, which runs PROGRAM.exe")
+	flags.StringVar(&options.Wine, "wine", "", "directory with a Wine prefix, as hack/wine/build.sh prints it")
 	flags.BoolVar(&options.Isolate, "isolate", false, "give each pod a network namespace and enforce the egress of network policies (needs root)")
 	flags.DurationVar(&options.CrashBackoff, "crash-backoff", time.Second, "delay before the second restart of a crashing container; doubles from there")
 	flags.DurationVar(&options.CrashBackoffMax, "crash-backoff-max", 30*time.Second, "longest delay before a restart")
@@ -106,6 +122,15 @@ func (o Options) validate() error {
 	}
 	if o.OS != string(corev1.Linux) && o.OS != string(corev1.Windows) {
 		problems = append(problems, fmt.Errorf("--os is %q and has to be linux or windows", o.OS))
+	}
+	switch o.Runtime {
+	case RuntimeProcess:
+	case RuntimeWine:
+		if o.OS != string(corev1.Windows) || o.Wine == "" || o.Isolate {
+			problems = append(problems, errors.New("--runtime=wine needs --os=windows and --wine, and does not go with --isolate"))
+		}
+	default:
+		problems = append(problems, fmt.Errorf("--runtime is %q and has to be process or wine", o.Runtime))
 	}
 	if !o.PodBlock.IsValid() {
 		problems = append(problems, errors.New("--pod-cidr is required"))

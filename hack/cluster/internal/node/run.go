@@ -34,6 +34,7 @@ import (
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/objects"
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/pod"
 	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/process"
+	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node/wine"
 )
 
 const (
@@ -91,12 +92,16 @@ func run(ctx context.Context, options Options, log logr.Logger) error {
 	if !cache.WaitForCacheSync(ctx.Done(), informer.Informer().HasSynced) {
 		return nil // told to stop before the API server answered
 	}
+	containers, err := newRuntime(options)
+	if err != nil {
+		return err
+	}
 	config := &pod.Config{
 		OS: options.OS, HostIP: options.Address, APIServer: restConfig.Host,
 		PodDir: filepath.Join(options.Dir, "pods"), LogDir: filepath.Join(options.Dir, "logs"),
 		Backoff:     backoff.Policy{Base: options.CrashBackoff, Max: options.CrashBackoffMax, ResetAfter: forgiveAfter},
 		Allocatable: capacity(),
-		Runtime:     processes{}, Images: options.Images, Tokens: tokens{client.CoreV1()},
+		Runtime:     containers, Images: options.Images, Tokens: tokens{client.CoreV1()},
 		Objects: objects.New(client.CoreV1().RESTClient()), Addresses: addresses, Events: recorder, Log: log,
 	}
 	var group sync.WaitGroup
@@ -178,3 +183,19 @@ func runPods(ctx context.Context, client kubernetes.Interface, informer corev1in
 type processes struct{}
 
 func (processes) Start(spec process.Spec) (pod.Process, error) { return process.Start(spec) }
+
+// windowsPrograms is the runtime of a Windows node that has Wine.
+type windowsPrograms struct{ *wine.Runtime }
+
+func (w windowsPrograms) Start(spec process.Spec) (pod.Process, error) { return w.Runtime.Start(spec) }
+
+func newRuntime(options Options) (pod.Runtime, error) {
+	if options.Runtime != RuntimeWine {
+		return processes{}, nil
+	}
+	runtime, err := wine.New(options.Wine, filepath.Join(options.Dir, "wine"))
+	if err != nil {
+		return nil, err
+	}
+	return windowsPrograms{runtime}, nil
+}

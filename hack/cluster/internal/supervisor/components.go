@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/passthrough-dev/connector-operator/hack/cluster/internal/node"
 )
 
 // Names of components: of their processes, logs and pid files.
@@ -52,6 +54,7 @@ type component struct {
 type nodeSpec struct {
 	name, system string
 	index        int
+	wine         bool // it runs Windows programs
 }
 
 // nodes lists the nodes: linux-0, windows-0, linux-1, windows-1 and so on have
@@ -64,6 +67,11 @@ func nodes(counts map[string]int) []nodeSpec {
 		}
 	}
 	return specs
+}
+
+// wineNode is the Windows node that runs Windows programs. Its index is the last.
+func wineNode() nodeSpec {
+	return nodeSpec{name: "wine-0", system: "windows", index: maxNodes - 1, wine: true}
 }
 
 func etcdComponent(files layout, addresses *network) component {
@@ -151,6 +159,9 @@ func nodeComponent(files layout, addresses *network, options Options, spec nodeS
 	}
 	for _, image := range options.Images {
 		argv = append(argv, "--image="+image)
+	}
+	if spec.wine {
+		argv = append(argv, "--runtime="+node.RuntimeWine, "--wine="+options.Wine)
 	}
 	if spec.system == "windows" {
 		for _, taint := range options.WindowsTaints {

@@ -39,6 +39,9 @@ type Options struct {
 	Nodes map[string]int
 	// WindowsTaints are put on the Windows nodes: KEY=VALUE:EFFECT.
 	WindowsTaints []string
+	// Wine, if not empty, adds a Windows node that runs containers as Windows
+	// programs under Wine: it is the directory that hack/wine/build.sh prints.
+	Wine string
 	// Isolate gives each pod namespaces of its own, and has network policies
 	// enforced. It needs root, and a network namespace made for the cluster.
 	Isolate bool
@@ -52,6 +55,7 @@ func ParseUp(arguments []string) (Options, error) {
 	options := Options{Nodes: map[string]int{"linux": 1, "windows": 1}}
 	flags := flag.NewFlagSet("kubecluster up", flag.ContinueOnError)
 	flags.StringVar(&options.Dir, "dir", "", "directory of the cluster; made if it does not exist (required)")
+	flags.StringVar(&options.Wine, "wine", "", "add a Windows node, wine-0, that runs containers as Windows programs under Wine; the directory that hack/wine/build.sh prints")
 	flags.BoolVar(&options.Isolate, "isolate", false, "give each pod a network namespace and enforce the egress of network policies; needs root and a network namespace of its own: unshare --net kubecluster up --isolate")
 	flags.DurationVar(&options.CrashBackoff, "crash-backoff", time.Second, "delay before the second restart of a crashing container; doubles from there")
 	flags.DurationVar(&options.CrashBackoffMax, "crash-backoff-max", 30*time.Second, "longest delay before a restart")
@@ -75,6 +79,9 @@ func ParseUp(arguments []string) (Options, error) {
 	}
 	if total := options.Nodes["linux"] + options.Nodes["windows"]; total > maxNodes {
 		return Options{}, fmt.Errorf("%d nodes are more than the %d a cluster can have", total, maxNodes)
+	}
+	if options.Wine != "" && (options.Isolate || 2*options.Nodes["linux"] >= maxNodes) {
+		return Options{}, errors.New("--wine does not go with --isolate, and takes the place of one Linux node of the most there can be")
 	}
 	return options, absolute(&options.Dir)
 }

@@ -44,6 +44,9 @@ func Up(ctx context.Context, options Options, messages io.Writer) error {
 	defer func() { _ = os.Remove(pidFile) }()
 
 	specs := nodes(options.Nodes)
+	if options.Wine != "" {
+		specs = append(specs, wineNode())
+	}
 	addresses, err := claimNetwork(ctx, files.state(), specs, options.Isolate)
 	if err != nil {
 		return err
