@@ -17,12 +17,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/hack/directory/ldapserver"
@@ -36,8 +38,11 @@ const (
 	// signInsPerLoad are measured at each concurrency, after a warm-up.
 	signInsPerLoad = 600
 	warmUp         = 64
-	// yardstickTurns is how often each yardstick is taken.
-	yardstickTurns = 400
+	// idleTurns is how often each yardstick is taken on an idle machine.
+	idleTurns = 400
+	// yardstickPause lies between two of them that are taken beside the load, so
+	// that they are not a load themselves.
+	yardstickPause = 20 * time.Millisecond
 	// clockTick is the unit of CPU time in /proc.
 	clockTick = 10 * time.Millisecond
 )
@@ -63,7 +68,7 @@ func connectorProcess(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("\nsign-ins of a connector process, everything included (%d sign-ins each):\n\n", signInsPerLoad)
-	fmt.Printf("  %-20s %10s %14s %16s %8s %10s\n", "", "concurrent", "sign-ins/s", "CPU per sign-in", "ratio", "peak RSS")
+	fmt.Printf("  %-20s %10s %14s %16s %8s %8s %10s\n", "", "concurrent", "sign-ins/s", "CPU per sign-in", "ratio", "idle", "peak RSS")
 	for _, l := range []load{
 		{name: "plain, inline", tenantArgs: []string{"--endpoints", "plain", "--delivery", "inline"}},
 		{name: "reliable, connect", tenantArgs: []string{"--endpoints", "reliable", "--delivery", "connect"}},
@@ -72,7 +77,8 @@ func connectorProcess(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
 	}
-	fmt.Printf("\n  ratio: CPU per sign-in to that of one bare RSA-2048 OAEP decryption and one full TLS 1.3 client handshake\n")
+	fmt.Printf("\n  ratio: CPU per sign-in to that of one bare RSA-2048 OAEP decryption and one full TLS 1.3 client handshake,\n" +
+		"  both taken again and again beside the load, on the same busy processor; idle: to those taken one after the other before it\n")
 	return printOpenSSL(ctx)
 }
 
@@ -93,43 +99,69 @@ func (l load) measure(ctx context.Context, dir, programs string) (err error) {
 	if err := connector.AwaitReady(ctx); err != nil {
 		return err
 	}
+	decrypt, err := decryption()
+	if err != nil {
+		return err
+	}
+	shake, err := handshake(ctx, bed.Tenant)
+	if err != nil {
+		return err
+	}
 	for _, concurrent := range []int{1, 8, 64} {
 		if err := signInLoad(ctx, bed.Tenant, warmUp, concurrent); err != nil {
 			return err
 		}
-		decrypt, err := decryption()
+		idle, err := takenIdle(decrypt, shake)
 		if err != nil {
 			return err
 		}
-		shake, err := handshake(ctx, bed.Tenant)
+		u, err := usage(ctx, bed.Tenant, connector.PID(), concurrent, takenBeside(decrypt, shake))
 		if err != nil {
 			return err
 		}
-		if err := resetPeak(connector.PID()); err != nil {
-			return err
-		}
-		before, err := cpuTime(connector.PID())
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		if err := signInLoad(ctx, bed.Tenant, signInsPerLoad, concurrent); err != nil {
-			return err
-		}
-		took := time.Since(began)
-		after, err := cpuTime(connector.PID())
-		if err != nil {
-			return err
-		}
-		peak, err := peakResident(connector.PID())
-		if err != nil {
-			return err
-		}
-		each := (after - before) / signInsPerLoad
-		fmt.Printf("  %-20s %10d %14.0f %13.0f µs %7.2fx %6.1f MiB   (decryption %.0f µs, handshake %.0f µs)\n",
-			l.name, concurrent, signInsPerLoad/took.Seconds(), micro(each), float64(each)/float64(decrypt+shake), float64(peak)/(1<<20), micro(decrypt), micro(shake))
+		fmt.Printf("  %-20s %10d %14.0f %13.0f µs %7.2fx %7.2fx %6.1f MiB   (decryption %.0f µs, idle %.0f; handshake %.0f µs, idle %.0f)\n",
+			l.name, concurrent, signInsPerLoad/u.took.Seconds(), micro(u.each), ratio(u.each, u.busy), ratio(u.each, idle), float64(u.peak)/(1<<20),
+			micro(u.busy.decrypt), micro(idle.decrypt), micro(u.busy.shake), micro(idle.shake))
 	}
 	return nil
+}
+
+// used is what a load took.
+type used struct {
+	took, each time.Duration // in all; CPU of the connector for one sign-in
+	peak       int64         // bytes
+	busy       yardsticks
+}
+
+// usage signs users in and looks at the connector before and after. beside runs
+// meanwhile, until its context ends.
+func usage(ctx context.Context, tenant *testbed.Tenant, pid, concurrent int, beside func(context.Context) (yardsticks, error)) (u used, err error) {
+	if err := resetPeak(pid); err != nil {
+		return u, err
+	}
+	before, err := cpuTime(pid)
+	if err != nil {
+		return u, err
+	}
+	loaded, done := context.WithCancel(ctx)
+	var taken sync.WaitGroup
+	var besides error
+	taken.Go(func() { u.busy, besides = beside(loaded) })
+	began := time.Now()
+	err = signInLoad(ctx, tenant, signInsPerLoad, concurrent)
+	u.took = time.Since(began)
+	done()
+	taken.Wait()
+	if err := errors.Join(err, besides); err != nil {
+		return u, err
+	}
+	after, err := cpuTime(pid)
+	if err != nil {
+		return u, err
+	}
+	u.each = (after - before) / signInsPerLoad
+	u.peak, err = peakResident(pid)
+	return u, err
 }
 
 func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
@@ -162,28 +194,34 @@ func signInLoad(ctx context.Context, tenant *testbed.Tenant, n, concurrent int) 
 	return context.Cause(ctx)
 }
 
-// decryption is the CPU time of one bare RSA-2048 OAEP decryption.
-func decryption() (time.Duration, error) {
+// yardsticks are the CPU times of what a sign-in cannot do without.
+type yardsticks struct{ decrypt, shake time.Duration }
+
+func ratio(each time.Duration, y yardsticks) float64 {
+	return float64(each) / float64(y.decrypt+y.shake)
+}
+
+// decryption returns one bare RSA-2048 OAEP decryption.
+func decryption() (func() error, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	ciphertext, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, &key.PublicKey, []byte(`{"Password":"x"}`), nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return ownCPU(func() error {
+	return func() error {
 		_, err := rsa.DecryptOAEP(sha1.New(), nil, key, ciphertext, nil)
 		return err
-	})
+	}, nil
 }
 
-// handshake is this process's CPU time of one full TLS 1.3 handshake with the
-// tenant, as a client.
-func handshake(ctx context.Context, tenant *testbed.Tenant) (time.Duration, error) {
+// handshake returns one full TLS 1.3 handshake with the tenant, as a client.
+func handshake(ctx context.Context, tenant *testbed.Tenant) (func() error, error) {
 	root, err := tenant.CA()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(root))
@@ -192,31 +230,80 @@ func handshake(ctx context.Context, tenant *testbed.Tenant) (time.Duration, erro
 		host = name
 	}
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}}
-	return ownCPU(func() error {
+	return func() error {
 		conn, err := dialer.DialContext(ctx, "tcp", tenant.TLS)
 		if err != nil {
 			return err
 		}
 		return conn.Close()
-	})
+	}, nil
 }
 
-// ownCPU is the CPU time that this process spends on one call of f.
-func ownCPU(f func() error) (time.Duration, error) {
-	var before, after syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
-		return 0, err
-	}
-	for range yardstickTurns {
-		if err := f(); err != nil {
-			return 0, err
+// takenIdle takes both yardsticks on a machine that does nothing else.
+func takenIdle(decrypt, shake func() error) (y yardsticks, err error) {
+	for what, taken := range map[*time.Duration]func() error{&y.decrypt: decrypt, &y.shake: shake} {
+		*what, err = onThread(func() error {
+			for range idleTurns {
+				if err := taken(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		*what /= idleTurns
+		if err != nil {
+			return y, err
 		}
 	}
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
+	return y, nil
+}
+
+// takenBeside returns what takes both yardsticks by turns, with pauses, until its
+// context ends. A processor that is shared with others is slower at everything:
+// what is compared with each other must be measured together.
+func takenBeside(decrypt, shake func() error) func(context.Context) (yardsticks, error) {
+	return func(ctx context.Context) (y yardsticks, err error) {
+		pause := time.NewTicker(yardstickPause)
+		defer pause.Stop()
+		var turns time.Duration
+		for ; ctx.Err() == nil || turns == 0; turns++ {
+			for what, taken := range map[*time.Duration]func() error{&y.decrypt: decrypt, &y.shake: shake} {
+				spent, err := onThread(taken)
+				if err != nil {
+					return y, err
+				}
+				*what += spent
+				select {
+				case <-pause.C:
+				case <-ctx.Done():
+				}
+			}
+		}
+		return yardsticks{y.decrypt / turns, y.shake / turns}, nil
+	}
+}
+
+// onThread is the CPU time of f, which must not leave its work to others.
+func onThread(f func() error) (time.Duration, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := threadCPU()
+	if err != nil {
 		return 0, err
 	}
-	spent := func(r syscall.Rusage) int64 { return r.Utime.Nano() + r.Stime.Nano() }
-	return time.Duration((spent(after) - spent(before)) / yardstickTurns), nil
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := threadCPU()
+	return after - before, err
+}
+
+func threadCPU() (time.Duration, error) {
+	var spent unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &spent); err != nil {
+		return 0, fmt.Errorf("reading the CPU time of a thread: %w", err)
+	}
+	return time.Duration(spent.Nano()), nil
 }
 
 // cpuTime is what a process has used so far, user and system.
