@@ -91,6 +91,9 @@ type LDAPValidation struct {
 }
 
 // LDAPForest is one directory: its users and its servers.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.servers) != has(self.discovery)",message="give servers, or discovery to find them by DNS: one of the two",fieldPath=".servers",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="!has(self.servers) || self.servers.all(s, s.startsWith(has(self.startTLS) && self.startTLS ? 'ldap://' : 'ldaps://'))",message="a server must be ldaps://host:port, such as ldaps://dc1.contoso.example:636, or with startTLS ldap://host:port; a connection without TLS would show passwords to the network",fieldPath=".servers",reason=FieldValueInvalid
 type LDAPForest struct {
 	// upnSuffixes are the parts after the @ of the user principal names that this
 	// forest knows, for example contoso.example. A suffix must not be in two
@@ -102,14 +105,26 @@ type LDAPForest struct {
 	// +kubebuilder:validation:MaxItems=64
 	UPNSuffixes []UPNSuffix `json:"upnSuffixes,omitempty"`
 
-	// servers are the domain controllers, as ldaps://host:port. They are tried in
-	// turn when one cannot be reached.
+	// servers are the domain controllers, as ldaps://host:port; with startTLS, as
+	// ldap://host:port. They are tried in turn when one cannot be reached.
 	//
-	// +required
+	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
 	Servers []LDAPServer `json:"servers,omitempty"`
+
+	// discovery finds the domain controllers by DNS, in place of servers.
+	//
+	// +optional
+	Discovery *LDAPDiscovery `json:"discovery,omitempty"`
+
+	// startTLS has TLS begin on a connection to the port of plain LDAP, 389, before
+	// anything else is said on it. A domain controller that does not take it is not
+	// used. Without it TLS begins with the first byte, on port 636.
+	//
+	// +optional
+	StartTLS *bool `json:"startTLS,omitempty"`
 
 	// caBundleRef names a key of a ConfigMap with the PEM certificates of the
 	// authorities that the servers are verified against. Without it the
@@ -117,6 +132,30 @@ type LDAPForest struct {
 	//
 	// +optional
 	CABundleRef *ConfigMapKeyReference `json:"caBundleRef,omitempty"`
+}
+
+// LDAPDiscovery says where in DNS the domain controllers of a forest are: in the
+// service records that they register themselves. The pods' name servers must know
+// the domain.
+type LDAPDiscovery struct {
+	// domain is the DNS name of an Active Directory domain of the forest, for
+	// example corp.contoso.example. Hosts outside it are not believed to be domain
+	// controllers.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=200
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)+$')",message="domain must be the DNS name of a domain, such as corp.contoso.example",reason=FieldValueInvalid
+	Domain string `json:"domain,omitempty"`
+
+	// site is the Active Directory site whose domain controllers are asked first.
+	// The others are asked when those of the site cannot be reached.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$')",message="site must be the name of an Active Directory site: letters, digits and hyphens",reason=FieldValueInvalid
+	Site string `json:"site,omitempty"`
 }
 
 // UPNSuffix is the part after the @ of user principal names.
@@ -130,5 +169,5 @@ type UPNSuffix string
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=300
-// +kubebuilder:validation:XValidation:rule="self.matches('^ldaps://([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:.]+\\\\]):[0-9]{1,5}$')",message="a server must be ldaps://host:port, such as ldaps://dc1.contoso.example:636; a connection without TLS would show passwords to the network",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="self.matches('^ldaps?://([A-Za-z0-9.-]+|\\\\[[0-9A-Fa-f:.]+\\\\]):[0-9]{1,5}$')",message="a server must be ldaps://host:port, such as ldaps://dc1.contoso.example:636, or with startTLS ldap://host:port",reason=FieldValueInvalid
 type LDAPServer string

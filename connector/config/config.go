@@ -106,11 +106,27 @@ type LDAP struct {
 type Forest struct {
 	// Suffixes are the user principal name suffixes, such as contoso.example.
 	Suffixes []string `json:"suffixes"`
-	// Servers are ldaps://host or ldaps://host:port, tried in order. There is no
-	// clear-text form: a bind carries the password.
-	Servers []string `json:"servers"`
+	// Servers are ldaps://host or ldaps://host:port, tried in order; with StartTLS,
+	// ldap://host or ldap://host:port. There is no clear-text form: a bind carries
+	// the password. They are left out with Discovery, and only then.
+	Servers []string `json:"servers,omitempty"`
+	// Discovery finds the servers by DNS.
+	Discovery *Discovery `json:"discovery,omitempty"`
+	// StartTLS has TLS begin on a connection to the port of plain LDAP, before
+	// anything else is said on it.
+	StartTLS bool `json:"startTLS,omitempty"`
 	// CAFile is a PEM bundle that replaces the system's roots; empty: system.
 	CAFile string `json:"caFile,omitempty"`
+}
+
+// Discovery says where in DNS the domain controllers of a forest are.
+type Discovery struct {
+	// Domain is the DNS name of an Active Directory domain of the forest. Domain
+	// controllers elsewhere are not believed.
+	Domain string `json:"domain"`
+	// Site is the Active Directory site whose domain controllers are asked first;
+	// empty: all are equal.
+	Site string `json:"site,omitempty"`
 }
 
 // Health configures the server of probes, status and metrics.

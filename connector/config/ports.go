@@ -23,6 +23,7 @@ const (
 	PortResponseFirst = 10100
 	PortResponseLast  = 10120
 	PortDNS           = 53
+	PortLDAP          = 389
 	PortLDAPS         = 636
 )
 
@@ -177,7 +178,7 @@ var destinations = []Destination{
 
 	{PurposeKerberos, "the identity of the pod's account", PeerDirectory, port(88), udpAndTCP, connector, Always, true, sourceDirectory},
 	{PurposeRPC, "finding the port of Netlogon (RPC endpoint mapper)", PeerDirectory, port(135), tcp, connector, Always, true, sourceDirectory},
-	{PurposeLDAP, "finding and pinging domain controllers", PeerDirectory, port(389), udpAndTCP, connector, Always, true, sourceDirectory},
+	{PurposeLDAP, "finding and pinging domain controllers", PeerDirectory, port(PortLDAP), udpAndTCP, connector, Always, true, sourceDirectory},
 	{PurposeSMB, "named pipes of Netlogon", PeerDirectory, port(445), tcp, connector, Always, true, sourceDirectory},
 	{PurposeGlobalCatalogue, "looking user names up in the whole forest", PeerDirectory, port(3268), tcp, connector, Always, true, sourceDirectory},
 	{PurposeRPC, "Netlogon, which checks the passwords (dynamic RPC ports; domain controllers can be made to use a few)", PeerDirectory, PortRange{49152, 65535}, tcp, connector, Always, true, sourceDirectory},

@@ -160,13 +160,34 @@ func (f *faults) forest(field string, forest Forest, seen map[string]string) {
 			seen[name] = at
 		}
 	}
+	f.whereabouts(field, forest)
+	f.file(field+".caFile", forest.CAFile, false)
+}
+
+// whereabouts checks where a forest's servers are: listed, or in DNS.
+func (f *faults) whereabouts(field string, forest Forest) {
+	if d := forest.Discovery; d != nil {
+		if len(forest.Servers) > 0 {
+			f.add(field+".servers", "goes with no discovery; write one of the two")
+		}
+		if name := strings.ToLower(d.Domain); !isHostname(name) || !strings.Contains(name, ".") {
+			f.add(field+".discovery.domain", "is %.128q; write the DNS name of the domain, such as corp.contoso.example", d.Domain)
+		}
+		if d.Site != "" && (!isHostname(strings.ToLower(d.Site)) || strings.Contains(d.Site, ".")) {
+			f.add(field+".discovery.site", "is %.128q; write the site's name: letters, digits and hyphens", d.Site)
+		}
+		return
+	}
 	f.length(field+".servers", len(forest.Servers), MaxListItems)
+	scheme := "ldaps"
+	if forest.StartTLS {
+		scheme = "ldap"
+	}
 	for i, s := range forest.Servers {
-		if !isLDAPS(s) {
-			f.add(index(field+".servers", i), "is %.128q; write ldaps://host or ldaps://host:port (clear-text LDAP would show passwords to the network)", withoutUser(s))
+		if !isServerURL(s, scheme) {
+			f.add(index(field+".servers", i), "is %.128q; write %s://host or %s://host:port: without StartTLS a server must be ldaps://, since clear-text LDAP would show passwords to the network, and with it ldap://", withoutUser(s), scheme, scheme)
 		}
 	}
-	f.file(field+".caFile", forest.CAFile, false)
 }
 
 func (f *faults) between(field string, value, least, most int) {
@@ -201,9 +222,9 @@ func isMachineName(s string) bool {
 	return len(s) >= 1 && len(s) <= MaxMachineName && isLetterOrDigit(s[0])
 }
 
-func isLDAPS(raw string) bool {
+func isServerURL(raw, scheme string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && u.Scheme == "ldaps" && u.User == nil && u.Opaque == "" &&
+	return err == nil && u.Scheme == scheme && u.User == nil && u.Opaque == "" &&
 		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && isServer(u)
 }
 

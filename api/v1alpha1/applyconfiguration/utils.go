@@ -35,6 +35,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.IdentitySpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ImagePullSecret"):
 		return &apiv1alpha1.ImagePullSecretApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LDAPDiscovery"):
+		return &apiv1alpha1.LDAPDiscoveryApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LDAPForest"):
 		return &apiv1alpha1.LDAPForestApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LDAPValidation"):

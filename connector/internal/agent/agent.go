@@ -160,7 +160,7 @@ func (a *agent) buildValidator(v config.Validation) (*validation.Limit, error) {
 		distrusted: &a.distrusted, tracker: a.tracker, metrics: a.metrics, log: a.opts.Log, suspicion: make(chan struct{}, 1),
 	}
 	var err error
-	if p.directory, err = newDirectory(v, validation.LogonOptions{Tokens: a.metrics.Tokens, Trouble: p.suspect}); err != nil {
+	if p.directory, err = newDirectory(v, validation.LogonOptions{Tokens: a.metrics.Tokens, Trouble: p.suspect}, a.opts.Log); err != nil {
 		return nil, err
 	}
 	limit := validation.NewLimit(p.directory, validation.LimitOptions{

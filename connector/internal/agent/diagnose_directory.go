@@ -12,6 +12,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/go-logr/logr"
+
 	"github.com/passthrough-dev/connector-operator/connector/config"
 	"github.com/passthrough-dev/connector-operator/connector/internal/diagnosis"
 	"github.com/passthrough-dev/connector-operator/connector/internal/validation"
@@ -39,7 +41,7 @@ func directoryOf(ctx context.Context, v config.Validation) (examinable, error) {
 	defer cancel()
 	switch v.Method {
 	case config.MethodLDAP:
-		ldap, err := newLDAP(v)
+		ldap, err := newLDAP(v, logr.Discard())
 		if err != nil {
 			return nil, err
 		}

@@ -227,7 +227,7 @@ func TestAValidatorThatBeginsToAcceptAnythingIsLatched(t *testing.T) {
 
 func TestTheValidatorThatIsConfigured(t *testing.T) {
 	v := config.Validation{Method: config.MethodLogonUser, TimeoutSeconds: 10, MaxConcurrent: 4, LogonUser: &config.LogonUser{Domains: []string{"contoso.example"}}}
-	d, err := newDirectory(v, validation.LogonOptions{})
+	d, err := newDirectory(v, validation.LogonOptions{}, logr.Discard())
 	if runtime.GOOS != "windows" {
 		if err == nil || !strings.Contains(err.Error(), "Windows") {
 			t.Errorf("LogonUser off Windows: %v", err)

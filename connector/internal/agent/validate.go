@@ -39,11 +39,11 @@ func (d *directory) close() {
 }
 
 // newDirectory makes the validator. logon is for the method LogonUser alone.
-func newDirectory(v config.Validation, logon validation.LogonOptions) (*directory, error) {
+func newDirectory(v config.Validation, logon validation.LogonOptions, log logr.Logger) (*directory, error) {
 	if v.Method == config.MethodLogonUser {
 		return newLogons(v.LogonUser.Domains, logon)
 	}
-	ldap, err := newLDAP(v)
+	ldap, err := newLDAP(v, log)
 	if err != nil {
 		return nil, err
 	}
@@ -61,17 +61,33 @@ func newLogons(domains []string, opts validation.LogonOptions) (*directory, erro
 	return &directory{Validator: user, canary: one, suffixes: domains, patience: logonPatience}, nil
 }
 
-func newLDAP(v config.Validation) (*validation.LDAP, error) {
+func newLDAP(v config.Validation, log logr.Logger) (*validation.LDAP, error) {
 	var forests []validation.Forest
 	for _, f := range v.LDAP.Forests {
-		forests = append(forests, validation.Forest{Suffixes: f.Suffixes, Servers: f.Servers, CAFile: f.CAFile})
+		forest := validation.Forest{Suffixes: f.Suffixes, Servers: f.Servers, CAFile: f.CAFile, StartTLS: f.StartTLS}
+		if d := f.Discovery; d != nil {
+			forest.Discovery = &validation.Discovery{Domain: d.Domain, Site: d.Site}
+		}
+		forests = append(forests, forest)
 	}
-	return validation.NewLDAP(validation.LDAPOptions{Forests: forests, MaxConnections: v.MaxConcurrent})
+	return validation.NewLDAP(validation.LDAPOptions{Forests: forests, MaxConnections: v.MaxConcurrent, Located: located(log)})
 }
 
 // prove is the canary.
 func (d *directory) prove(ctx context.Context) error {
 	return validation.Prove(ctx, d.canary, d.suffixes...)
+}
+
+// located logs which domain controllers DNS names, when that changes, and why it
+// names none.
+func located(log logr.Logger) func(domain string, hosts []string, err error) {
+	return func(domain string, hosts []string, err error) {
+		if err != nil {
+			log.Error(err, "Domain controllers could not be looked up; those that are known stay in use", "domain", domain)
+			return
+		}
+		log.Info("Domain controllers were found", "domain", domain, "hosts", hosts)
+	}
 }
 
 // observed tells the metrics how validations are doing, and asks for a check of

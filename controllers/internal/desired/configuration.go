@@ -6,6 +6,8 @@ package desired
 import (
 	"fmt"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 	"github.com/passthrough-dev/connector-operator/connector/config"
 )
@@ -115,7 +117,11 @@ func validation(spec *v1alpha1.ValidationSpec) config.Validation {
 	}
 	v.LDAP = &config.LDAP{}
 	for _, forest := range spec.LDAP.Forests {
-		v.LDAP.Forests = append(v.LDAP.Forests, config.Forest{Suffixes: texts(forest.UPNSuffixes), Servers: texts(forest.Servers)})
+		f := config.Forest{Suffixes: texts(forest.UPNSuffixes), Servers: texts(forest.Servers), StartTLS: ptr.Deref(forest.StartTLS, false)}
+		if d := forest.Discovery; d != nil {
+			f.Discovery = &config.Discovery{Domain: d.Domain, Site: d.Site}
+		}
+		v.LDAP.Forests = append(v.LDAP.Forests, f)
 	}
 	return v
 }

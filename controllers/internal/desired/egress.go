@@ -20,6 +20,7 @@ import (
 	kubevalidation "k8s.io/apimachinery/pkg/util/validation"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	networkingv1ac "k8s.io/client-go/applyconfigurations/networking/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/passthrough-dev/connector-operator/api/v1alpha1"
 	"github.com/passthrough-dev/connector-operator/connector/config"
@@ -203,6 +204,14 @@ func directoryOpening(pc *v1alpha1.PassthroughConnector) (Opening, error) {
 		}
 	case pc.Spec.Validation.LDAP != nil:
 		for i, forest := range pc.Spec.Validation.LDAP.Forests {
+			if d := forest.Discovery; d != nil {
+				port := int32(config.PortLDAPS)
+				if ptr.Deref(forest.StartTLS, false) {
+					port = config.PortLDAP
+				}
+				hosts = append(hosts, "*."+d.Domain)
+				o.Ports = append(o.Ports, EgressPort{corev1.ProtocolTCP, port, port})
+			}
 			for _, server := range forest.Servers {
 				host, port, err := hostPort(string(server), config.PortLDAPS)
 				if err != nil {

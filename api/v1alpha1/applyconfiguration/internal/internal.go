@@ -214,18 +214,33 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.passthrough-dev.connector-operator.api.v1alpha1.LDAPDiscovery
+  map:
+    fields:
+    - name: domain
+      type:
+        scalar: string
+    - name: site
+      type:
+        scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.LDAPForest
   map:
     fields:
     - name: caBundleRef
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.ConfigMapKeyReference
+    - name: discovery
+      type:
+        namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LDAPDiscovery
     - name: servers
       type:
         list:
           elementType:
             namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.LDAPServer
           elementRelationship: associative
+    - name: startTLS
+      type:
+        scalar: boolean
     - name: upnSuffixes
       type:
         list:

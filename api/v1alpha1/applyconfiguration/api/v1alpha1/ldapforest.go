@@ -18,9 +18,15 @@ type LDAPForestApplyConfiguration struct {
 	// forest knows, for example contoso.example. A suffix must not be in two
 	// forests.
 	UPNSuffixes []apiv1alpha1.UPNSuffix `json:"upnSuffixes,omitempty"`
-	// servers are the domain controllers, as ldaps://host:port. They are tried in
-	// turn when one cannot be reached.
+	// servers are the domain controllers, as ldaps://host:port; with startTLS, as
+	// ldap://host:port. They are tried in turn when one cannot be reached.
 	Servers []apiv1alpha1.LDAPServer `json:"servers,omitempty"`
+	// discovery finds the domain controllers by DNS, in place of servers.
+	Discovery *LDAPDiscoveryApplyConfiguration `json:"discovery,omitempty"`
+	// startTLS has TLS begin on a connection to the port of plain LDAP, 389, before
+	// anything else is said on it. A domain controller that does not take it is not
+	// used. Without it TLS begins with the first byte, on port 636.
+	StartTLS *bool `json:"startTLS,omitempty"`
 	// caBundleRef names a key of a ConfigMap with the PEM certificates of the
 	// authorities that the servers are verified against. Without it the
 	// authorities of the connector's system are used.
@@ -50,6 +56,22 @@ func (b *LDAPForestApplyConfiguration) WithServers(values ...apiv1alpha1.LDAPSer
 	for i := range values {
 		b.Servers = append(b.Servers, values[i])
 	}
+	return b
+}
+
+// WithDiscovery sets the Discovery field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Discovery field is set to the value of the last call.
+func (b *LDAPForestApplyConfiguration) WithDiscovery(value *LDAPDiscoveryApplyConfiguration) *LDAPForestApplyConfiguration {
+	b.Discovery = value
+	return b
+}
+
+// WithStartTLS sets the StartTLS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StartTLS field is set to the value of the last call.
+func (b *LDAPForestApplyConfiguration) WithStartTLS(value bool) *LDAPForestApplyConfiguration {
+	b.StartTLS = &value
 	return b
 }
 
