@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -24,6 +26,10 @@ type Tenant struct {
 	TenantID        string `json:"tenantID"`
 	RegistrationURL string `json:"registrationURL"`
 	BootstrapURL    string `json:"bootstrapURL"`
+	LoginURL        string `json:"loginURL"`
+
+	Admin             string `json:"admin"`
+	AdminPasswordFile string `json:"adminPasswordFile"`
 }
 
 // SignIn is the outcome of one sign-in as the tenant saw it.
@@ -110,6 +116,38 @@ func (t *Tenant) Stats(ctx context.Context) (Stats, error) {
 func (t *Tenant) CertificateLifetime(ctx context.Context, lifetime time.Duration) error {
 	var out struct{}
 	return t.call(ctx, http.MethodPost, "/api/certificates", map[string]int64{"lifetimeSeconds": int64(lifetime / time.Second)}, &out)
+}
+
+// Approve lets the administrator approve the sign-in with a code, on the page that was
+// shown with it.
+func (t *Tenant) Approve(ctx context.Context, page, code string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	password, err := os.ReadFile(t.AdminPasswordFile)
+	if err != nil {
+		return fmt.Errorf("reading the administrator's password: %w", err)
+	}
+	form := url.Values{"code": {code}, "username": {t.Admin}, "password": {string(password)}, "decision": {"approve"}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, page, strings.NewReader(form.Encode()))
+	if err != nil {
+		return fmt.Errorf("asking the tenant: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the tenant: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the tenant answered %s to the code %s", resp.Status, code)
+	}
+	return nil
+}
+
+// RevokeSignIns ends what the administrator has approved.
+func (t *Tenant) RevokeSignIns(ctx context.Context) error {
+	var out struct{}
+	return t.call(ctx, http.MethodPost, "/api/revoke-sign-ins", struct{}{}, &out)
 }
 
 // CA returns the tenant's CA certificates, PEM encoded.

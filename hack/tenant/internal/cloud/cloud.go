@@ -35,6 +35,7 @@ import (
 	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/authority"
 	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/bootstrapping"
 	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/connectproxy"
+	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/consent"
 	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/keyring"
 	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/registration"
 	"github.com/passthrough-dev/connector-operator/hack/tenant/internal/registry"
@@ -56,7 +57,12 @@ type Ready struct {
 	CAFile          string            `json:"caFile"`
 	TenantID        string            `json:"tenantID"`
 	RegistrationURL string            `json:"registrationURL"`
+	LoginURL        string            `json:"loginURL"`
 	BootstrapURL    string            `json:"bootstrapURL"`
+	// Admin is the administrator who signs in by device code, with the password in
+	// AdminPasswordFile.
+	Admin             string `json:"admin"`
+	AdminPasswordFile string `json:"adminPasswordFile"`
 }
 
 // Tenant is a running tenant.
@@ -68,6 +74,7 @@ type Tenant struct {
 	authority     *authority.Authority
 	registry      *registry.Registry
 	tokens        *token.Mint
+	consent       *consent.Authority
 	keys          *keyring.Ring
 	tally         *tally.Tally
 	relay         *relaying.Relay
@@ -151,7 +158,10 @@ func (t *Tenant) open() (*state, error) {
 	if t.registry, err = registry.Open(filepath.Join(t.opts.Dir, "agents"), 3*t.opts.BootstrapInterval); err != nil {
 		return nil, err
 	}
-	t.tokens, err = token.Open(t.opts.Dir, t.opts.TenantID, t.opts.ServiceDomain)
+	if t.tokens, err = token.Open(t.opts.Dir, t.opts.TenantID, t.opts.ServiceDomain); err != nil {
+		return nil, err
+	}
+	t.consent, err = consent.Open(t.opts.Dir, t.tokens, t.opts.Log.WithName("consent"))
 	return &s, err
 }
 
@@ -232,9 +242,10 @@ func (t *Tenant) listen(s *state) error {
 		Tally: t.tally, Log: t.opts.Log.WithName("proxy"),
 	}
 	site := &web.Site{
-		SignIns: t.signIns, Agents: t.registry, Listeners: t.relay, Tokens: t.tokens, Bootstraps: t.bootstrapping, Keys: t.keys, Certificates: t.registration,
+		SignIns: t.signIns, Agents: t.registry, Listeners: t.relay, Tokens: t.tokens, Consent: t.consent, Bootstraps: t.bootstrapping, Keys: t.keys, Certificates: t.registration,
 		Tally: t.tally, Log: t.opts.Log.WithName("web"),
 	}
+	t.consent.DecideAt("http://" + pages.Addr().String() + web.ConsentPath)
 	t.serve("web", pages, site.Handler())
 	// Who signs in is to be answered first, before agents lose the service.
 	slices.Reverse(t.servers)
@@ -244,6 +255,8 @@ func (t *Tenant) listen(s *state) error {
 		CAFile: t.authority.RootFile(), TenantID: t.opts.TenantID,
 		RegistrationURL: "https://" + t.opts.Ports.authority(t.hosts.registration, portRegistration),
 		BootstrapURL:    "https://" + t.opts.Ports.authority(t.hosts.bootstraps[0], portBootstrap),
+		LoginURL:        "https://" + t.hosts.login,
+		Admin:           consent.Administrator, AdminPasswordFile: t.consent.PasswordFile(),
 	}
 	return nil
 }

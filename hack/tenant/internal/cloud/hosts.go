@@ -19,6 +19,7 @@ import (
 
 // hosts are the names under which the tenant is known (protocol section 1.1).
 type hosts struct {
+	login        string // where administrators sign in
 	registration string
 	bootstraps   []string // the genuine agent's first
 	renewal      string
@@ -35,6 +36,7 @@ func hostsOf(tenant, service, relay string, namespaces int) hosts {
 		names = append(names, fmt.Sprintf("his-nam1-test%d", n+1))
 	}
 	return hosts{
+		login:         "login." + service,
 		registration:  tenant + ".registration." + service,
 		bootstraps:    []string{tenant + ".pta.bootstrap.his." + service, tenant + ".bootstrap." + service},
 		renewal:       "his-nam1-test1.renewtrust." + service,
@@ -49,7 +51,7 @@ func hostsOf(tenant, service, relay string, namespaces int) hosts {
 // exist is refused by an HTTP status, not by a broken handshake.
 func (h hosts) certificateNames() []string {
 	return []string{
-		"*.registration." + h.serviceDomain, "*.pta.bootstrap.his." + h.serviceDomain, "*.bootstrap." + h.serviceDomain,
+		h.login, "*.registration." + h.serviceDomain, "*.pta.bootstrap.his." + h.serviceDomain, "*.bootstrap." + h.serviceDomain,
 		"*.renewtrust." + h.serviceDomain, "*.connector.his." + h.serviceDomain, "*." + h.relayDomain,
 	}
 }
@@ -71,11 +73,14 @@ func (t *Tenant) routes() routes {
 	at := func(path string, h http.HandlerFunc) map[string]http.HandlerFunc {
 		return map[string]http.HandlerFunc{strings.ToLower(path): h}
 	}
+	authority := "/" + t.opts.TenantID + "/oauth2/v2.0/"
 	all := routes{
+		t.hosts.login:        {tls.NoClientCert, at(authority+"devicecode", t.consent.DeviceCode)},
 		t.hosts.registration: {tls.NoClientCert, at(trust.RegistrationPath, t.registration.Register)},
 		t.hosts.renewal:      {tls.RequestClientCert, at(renewalPrefix+trust.RenewalPath, t.registration.Renew)},
 		t.hosts.proxy:        {tls.RequestClientCert, at("/subscriber/connection", t.signIns.Respond)},
 	}
+	all[t.hosts.login].paths[authority+"token"] = t.consent.Token
 	all[t.hosts.proxy].paths[signal.FetchPath] = t.signIns.HandOut
 	for _, host := range t.hosts.bootstraps {
 		all[host] = route{tls.RequestClientCert, at(bootstrap.Path, t.bootstrapping.ServeHTTP)}

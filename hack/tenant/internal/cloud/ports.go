@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,7 +119,7 @@ func (t *Tenant) doors(settings *tls.Config) []door {
 		}
 	}
 	// WebSockets stay on 443: there is no other port for them.
-	https := append(append(append([]string(nil), t.hosts.bootstraps...), namespaces...), t.hosts.instances...)
+	https := slices.Concat([]string{t.hosts.login}, t.hosts.bootstraps, namespaces, t.hosts.instances)
 	list := []door{
 		{port: portHTTPS, routes: only(https...)},
 		{port: portBootstrap, routes: only(t.hosts.bootstraps...)},

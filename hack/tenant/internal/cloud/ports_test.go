@@ -162,6 +162,8 @@ func TestNothingIsOnAnotherPort(t *testing.T) {
 		proxy + ":10120/subscriber/connection":                                            http.StatusMethodNotAllowed,
 		proxy + ":443/subscriber/connection":                                              http.StatusMisdirectedRequest,
 		"his-nam1-test1.servicebus.test:443/$servicebus/websocket":                        http.StatusBadRequest,
+		"login.msappproxy.test:443/" + tenantID + "/oauth2/v2.0/token":                    http.StatusMethodNotAllowed,
+		"login.msappproxy.test:9090/" + tenantID + "/oauth2/v2.0/token":                   http.StatusMisdirectedRequest,
 		"his-nam1-test1.servicebus.test:10100/$servicebus/websocket":                      http.StatusMisdirectedRequest,
 	} {
 		if got := statusOf(t, client, "https://"+at); got != want {

@@ -50,6 +50,7 @@ type claims struct {
 type Request struct {
 	TenantID string        // empty: this tenant
 	Audience string        // empty: the registration service
+	ClientID string        // empty: the wizard that gets such tokens
 	Lifetime time.Duration // zero: DefaultLifetime; negative: over already
 }
 
@@ -100,6 +101,9 @@ func (m *Mint) Token(r Request, now time.Time) (string, error) {
 	if r.Lifetime == 0 {
 		r.Lifetime = DefaultLifetime
 	}
+	if r.ClientID == "" {
+		r.ClientID = wizardApp
+	}
 	begin := now
 	if r.Lifetime < 0 { // a token does not end before it begins
 		begin = now.Add(r.Lifetime - DefaultLifetime)
@@ -109,7 +113,7 @@ func (m *Mint) Token(r Request, now time.Time) (string, error) {
 			Issuer: m.issuer(r.TenantID), Audience: jwt.ClaimStrings{r.Audience}, ID: guid.New().String(),
 			IssuedAt: jwt.NewNumericDate(begin), NotBefore: jwt.NewNumericDate(begin), ExpiresAt: jwt.NewNumericDate(now.Add(r.Lifetime)),
 		},
-		TenantID: r.TenantID, Scope: scope, AppID: wizardApp, UPN: "admin@contoso.example",
+		TenantID: r.TenantID, Scope: scope, AppID: r.ClientID, UPN: "admin@contoso.example",
 		Roles: []string{hybridIdentityAdministrator}, Version: "1.0",
 	})
 	t.Header["kid"] = keyID

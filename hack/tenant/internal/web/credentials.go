@@ -25,6 +25,8 @@ const maxBody = 16 << 10
 type credentials struct {
 	username string
 	password []byte
+	// code and decision are what an administrator enters beside.
+	code, decision string
 	// preference is what the API may ask for beside.
 	preference signin.Preference
 	buffer     []byte // the request
@@ -92,7 +94,7 @@ func readJSON(w http.ResponseWriter, r *http.Request) (credentials, error) {
 	return c, nil
 }
 
-// readForm reads username and password from an HTML form, in place:
+// readForm reads username, password, code and decision from an HTML form, in place:
 // Request.ParseForm would leave the password behind in strings.
 func readForm(w http.ResponseWriter, r *http.Request) (credentials, error) {
 	body, err := readBody(w, r, "application/x-www-form-urlencoded")
@@ -111,6 +113,10 @@ func readForm(w http.ResponseWriter, r *http.Request) (credentials, error) {
 			c.username = string(value)
 		case "password":
 			c.password = value
+		case "code":
+			c.code = string(value)
+		case "decision":
+			c.decision = string(value)
 		}
 	}
 	return c, nil

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package web is the tenant's face: the sign-in page, the list of agents as an
-// administrator's portal shows it, and a JSON API for tests and demonstrations.
+// administrator's portal shows it, the page where an administrator approves the
+// sign-in of a program, and a JSON API for tests and demonstrations.
 //
 // It is plain HTTP on a loopback address. Requests must name that address as
 // their host, and requests that change something must not come from another
@@ -67,6 +68,7 @@ type Site struct {
 	Agents    Agents
 	Listeners Listeners
 	Tokens    Tokens
+	Consent   Consent
 	// Bootstraps, Keys and Certificates can be made to behave in other ways.
 	Bootstraps   Bootstraps
 	Keys         Keys
@@ -96,10 +98,13 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { s.page(w, http.StatusOK, "signin", form{}) })
 	mux.HandleFunc("POST /signin", s.signInPage)
 	mux.HandleFunc("GET /agents", s.agentsPage)
+	mux.HandleFunc("GET "+ConsentPath, s.consentPage)
+	mux.HandleFunc("POST "+ConsentPath, s.decide)
 	mux.HandleFunc("GET /style.css", style)
 	mux.HandleFunc("POST /api/signin", s.signInAPI)
 	mux.HandleFunc("GET /api/agents", s.agentsAPI)
 	mux.HandleFunc("POST /api/tokens", s.tokensAPI)
+	mux.HandleFunc("POST /api/revoke-sign-ins", s.revokeAPI)
 	mux.HandleFunc("GET /api/bootstrap", func(w http.ResponseWriter, _ *http.Request) { s.json(w, http.StatusOK, s.Bootstraps.Directions()) })
 	mux.HandleFunc("POST /api/bootstrap", s.bootstrapAPI)
 	mux.HandleFunc("POST /api/rotate-keys", s.rotateAPI)

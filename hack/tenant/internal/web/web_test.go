@@ -6,6 +6,7 @@ package web_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -30,7 +31,16 @@ type tenant struct {
 	password string
 	buffer   []byte
 	token    token.Request
+	decision string
 }
+
+func (s *tenant) Decide(code, username string, password []byte, approve bool) error {
+	s.username, s.password, s.buffer = username, string(password), password
+	s.decision = fmt.Sprintf("%s %t", code, approve)
+	return s.err
+}
+
+func (s *tenant) Revoke() error { return s.err }
 
 func (s *tenant) SignIn(_ context.Context, username string, password []byte, _ signin.Preference) (signin.Result, error) {
 	s.username, s.password, s.buffer = username, string(password), password
@@ -50,7 +60,7 @@ func (s *tenant) Token(r token.Request, _ time.Time) (string, error) {
 func site(t *testing.T) (*tenant, http.Handler) {
 	t.Helper()
 	s := &tenant{}
-	return s, (&web.Site{SignIns: s, Agents: s, Listeners: s, Tokens: s, Tally: tally.New(), Log: testr.New(t)}).Handler()
+	return s, (&web.Site{SignIns: s, Agents: s, Listeners: s, Tokens: s, Consent: s, Tally: tally.New(), Log: testr.New(t)}).Handler()
 }
 
 func do(h http.Handler, method, path, body string, header map[string]string) *httptest.ResponseRecorder {
@@ -116,6 +126,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"a token for no tenant":       {http.MethodPost, "/api/tokens", `{"tenantID":"contoso"}`, nil, http.StatusBadRequest},
 		"a token for ever":            {http.MethodPost, "/api/tokens", `{"ttlSeconds":99999999999}`, nil, http.StatusBadRequest},
 		"a token with a typing error": {http.MethodPost, "/api/tokens", `{"ttl":1}`, nil, http.StatusBadRequest},
+		"a decision for both":         {http.MethodPost, "/device", "code=a&username=b&password=c", map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, http.StatusBadRequest},
+		"a decision as JSON":          {http.MethodPost, "/device", `{"code":"a"}`, nil, http.StatusBadRequest},
+		"a decision of another site":  {http.MethodPost, "/device", "decision=approve", map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "cross-site"}, http.StatusForbidden},
 		"the wrong method":            {http.MethodGet, "/api/signin", "", nil, http.StatusMethodNotAllowed},
 		"a page that does not exist":  {http.MethodGet, "/other", "", nil, http.StatusNotFound},
 	} {
@@ -148,12 +161,14 @@ func TestPages(t *testing.T) {
 			http.MethodPost, "/signin", 200, []string{"AADSTS50126", "password is incorrect", "r1", "x1", "1970-01-01T00:00:00Z"}, "You are signed in"},
 		"a bad entry":    {signin.Result{}, &signin.InputError{Message: "Enter <something> else."}, http.MethodPost, "/signin", 400, []string{"Enter &lt;something&gt; else."}, "<something>"},
 		"a real failure": {signin.Result{}, errors.New("inner"), http.MethodPost, "/signin", 500, []string{"see its log"}, "inner"},
+		"the consent":    {method: http.MethodGet, path: "/device", status: 200, want: []string{`name="code"`, `name="password"`, `value="approve"`, `value="deny"`, "<label>Code"}},
+		"a wrong entry":  {signin.Result{}, errors.New("there is no such <code>"), http.MethodPost, "/device", 403, []string{"There is no such &lt;code&gt;.", `role="alert"`, `value="a@b.test"`}, "<code>"},
 		"the agents":     {method: http.MethodGet, path: "/agents", status: 200, want: []string{"&lt;server1&gt;", "Active", "never"}, not: "<server1>"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, h := site(t)
 			s.result, s.err = tc.result, tc.err
-			w := do(h, tc.method, tc.path, "username=a%40b.test&password=p", form)
+			w := do(h, tc.method, tc.path, "username=a%40b.test&password=p&decision=approve", form)
 			if w.Code != tc.status {
 				t.Errorf("status %d, want %d", w.Code, tc.status)
 			}
@@ -186,5 +201,36 @@ func TestTokenRequests(t *testing.T) {
 	do(h, http.MethodPost, "/api/tokens", body, nil)
 	if want := (token.Request{TenantID: "11111111-2222-4333-8444-555555555555", Audience: "x", Lifetime: -5 * time.Second}); s.token != want {
 		t.Errorf("minted for %+v, want %+v", s.token, want)
+	}
+}
+
+func TestDecisions(t *testing.T) {
+	for decision, want := range map[string]struct{ decision, page string }{
+		"approve": {"BCDF-GHJK true", "The sign-in is approved"},
+		"deny":    {"BCDF-GHJK false", "The sign-in is denied"},
+	} {
+		t.Run(decision, func(t *testing.T) {
+			s, h := site(t)
+			w := do(h, http.MethodPost, "/device", "code=BCDF-GHJK&username=admin%40contoso.example&password=p%26q&decision="+decision, map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
+			if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want.page) {
+				t.Errorf("status %d: %s", w.Code, w.Body)
+			}
+			if s.decision != want.decision || s.username != "admin@contoso.example" || s.password != "p&q" {
+				t.Errorf("arrived as %q by %q", s.decision, s.username)
+			}
+			for _, b := range s.buffer {
+				if b != 0 {
+					t.Fatalf("the password's buffer holds %q after the answer", s.buffer)
+				}
+			}
+		})
+	}
+	s, h := site(t)
+	if w := do(h, http.MethodPost, "/api/revoke-sign-ins", "{}", nil); w.Code != http.StatusOK {
+		t.Errorf("revoking: status %d", w.Code)
+	}
+	s.err = errors.New("inner")
+	if w := do(h, http.MethodPost, "/api/revoke-sign-ins", "{}", nil); w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "inner") {
+		t.Errorf("revoking in vain: status %d, %s", w.Code, w.Body)
 	}
 }
