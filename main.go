@@ -51,6 +51,10 @@ const (
 	drainTime = 62 * time.Second
 )
 
+// maxVerbosity is the most that the operator logs. From 8 on the Kubernetes client
+// logs the bodies of requests and answers, Secrets among them.
+const maxVerbosity = 7
+
 // options are what the command line and the environment say.
 type options struct {
 	metricsAddress  string
@@ -101,8 +105,8 @@ func (o options) validate(rest []string) error {
 	if o.checkDeployment != "" && o.leaseNamespace == "" {
 		faults = append(faults, errors.New("--check-installation needs the operator's namespace in $POD_NAMESPACE"))
 	}
-	if o.verbosity < 0 || o.verbosity > 10 {
-		faults = append(faults, fmt.Errorf("-v must be 0 to 10, not %d", o.verbosity))
+	if o.verbosity < 0 || o.verbosity > maxVerbosity {
+		faults = append(faults, fmt.Errorf("-v must be 0 to %d, not %d", maxVerbosity, o.verbosity))
 	}
 	return errors.Join(faults...)
 }

@@ -36,7 +36,7 @@ func TestParse(t *testing.T) {
 		},
 		"namespaces with stray commas": {"--watch-namespaces=,a,,b,", with(func(o *options) { o.watchNamespaces = []string{"a", "b"} }), nil},
 		"a check":                      {"--check-installation=operator", with(func(o *options) { o.checkDeployment = "operator" }), nil},
-		"every fault at once":          {"--connector-image= -v=11 hello", options{}, []string{"--connector-image", "-v must be 0 to 10", `unexpected argument "hello"`}},
+		"every fault at once":          {"--connector-image= -v=8 hello", options{}, []string{"--connector-image", "-v must be 0 to 7, not 8", `unexpected argument "hello"`}},
 		"an unknown flag":              {"--colour=red", options{}, []string{"colour"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -230,7 +230,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a ServiceMonitor without metrics":        {"metrics: {enabled: false, serviceMonitor: {enabled: true}}", "needs metrics.enabled"},
 		"somebody else's account without a name":  {"serviceAccount: {create: false}", "serviceAccount.name is required"},
 		"an interval that is not one":             {"metrics: {serviceMonitor: {enabled: true, interval: often}}", "/metrics/serviceMonitor/interval"},
-		"a log level that the operator refuses":   {"logLevel: 11", "/logLevel"},
+		"a log level that the operator refuses":   {"logLevel: 8", "/logLevel"},
 		"more operators than anybody would start": {"replicas: 11", "/replicas"},
 	} {
 		t.Run(name, func(t *testing.T) {
