@@ -155,7 +155,10 @@ func TestAPIRefusesWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 		"a proxy without a port":                     {changes{set("spec/service/proxyURL", "http://proxy.test")}, "proxyURL must be an http:// URL"},
 		"a proxy with a password":                    {changes{set("spec/service/proxyURL", "http://me:secret@proxy.test:3128")}, "without credentials"},
 		"no way to register":                         {changes{set("spec/registration", "{}")}, "exactly one of tokenSecretRef and deviceCode must be set"},
-		"device code sign-in":                        {changes{set("spec/registration", "{deviceCode: {}}")}, "not available in this version: remove it and use tokenSecretRef"},
+		"a sign-in at no authority":                  {changes{set("spec/registration", "{deviceCode: {}}")}, "registration.deviceCode in a custom cloud needs service.custom.loginURL"},
+		"a sign-in to an application that is none":   {changes{set(custom+"loginURL", "https://l.msappproxy.test"), set("spec/registration", "{deviceCode: {clientID: wizard}}")}, "clientID must be a GUID"},
+		"an authority without TLS":                   {changes{set(custom+"loginURL", "http://login.msappproxy.test")}, "loginURL must be an https:// URL"},
+		"an authority with a path":                   {changes{set(custom+"loginURL", "https://login.msappproxy.test/common")}, "without a path"},
 		"two ways to register":                       {changes{set("spec/registration/deviceCode", "{}")}, "exactly one of tokenSecretRef and deviceCode must be set"},
 		"identities kept for a negative time":        {changes{set("spec/registration/retainUnusedSeconds", "-1")}, "retainUnusedSeconds"},
 		"identities kept longer than by the service": {changes{set("spec/registration/retainUnusedSeconds", "864001")}, "less than or equal to 864000"},
@@ -357,6 +360,9 @@ func TestAPIAcceptsWhatIsRight(t *testing.T) {
 		"certificates renewed early":             {set("spec/certificate/renewBeforeSeconds", "3600")},
 		"identities kept as long as they can be": {set("spec/registration/retainUnusedSeconds", "864000")},
 		"no identity kept":                       {set("spec/registration/retainUnusedSeconds", "0")},
+		"a sign-in in a known cloud":             {set("spec/service", "{cloud: AzureUSGovernment}"), set("spec/registration", "{deviceCode: {}}")},
+		"a sign-in in a custom cloud":            {set("spec/service/custom/loginURL", "https://{tenantID}.login.msappproxy.test:443"), set("spec/registration", "{deviceCode: {clientID: 11111111-2222-4333-8444-55555555ABCD}}")},
+		"an authority that is not needed":        {set("spec/service/custom/loginURL", "https://login.msappproxy.test")},
 		"a service on a port of its own":         {set("spec/service/custom/registrationURL", "https://127.0.0.1:9090")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -364,6 +370,22 @@ func TestAPIAcceptsWhatIsRight(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestAPIDefaultsOfASignIn(t *testing.T) {
+	plane := apiServer(t)
+	u := object(t, newNamespace(t, plane.client, nil), set("spec/service", ""), set("spec/registration", "{deviceCode: {}}"))
+	if err := plane.client.Create(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	pc := &v1alpha1.PassthroughConnector{}
+	if err := plane.client.Get(t.Context(), client.ObjectKeyFromObject(u), pc); err != nil {
+		t.Fatal(err)
+	}
+	want := v1alpha1.RegistrationSpec{DeviceCode: &v1alpha1.DeviceCodeRegistration{ClientID: v1alpha1.DefaultClientID}, RetainUnusedSeconds: ptr.To[int32](864000)}
+	if diff := cmp.Diff(want, pc.Spec.Registration); diff != "" {
+		t.Errorf("the defaults (-want +got):\n%s", diff)
 	}
 }
 

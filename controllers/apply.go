@@ -47,6 +47,9 @@ type outcome struct {
 	egressProblem error
 	// retryAt is when the next registration may be tried; zero if at no time.
 	retryAt time.Time
+	// pollAt is when to ask next whether an administrator has signed in; zero if at no
+	// time.
+	pollAt time.Time
 	// errs are why objects could not be written.
 	errs []error
 }

@@ -57,6 +57,8 @@ type memory struct {
 	certificates map[types.UID]*certificateMemory
 	// tags are by the UID of the PassthroughConnector.
 	tags map[types.UID]readTags
+	// signIns are by the UID of the PassthroughConnector.
+	signIns map[types.UID]signInMemory
 }
 
 func newMemory() *memory {
@@ -67,6 +69,7 @@ func newMemory() *memory {
 
 		certificates: map[types.UID]*certificateMemory{},
 		tags:         map[types.UID]readTags{},
+		signIns:      map[types.UID]signInMemory{},
 	}
 }
 
@@ -94,6 +97,7 @@ func (m *memory) drop(uid types.UID) {
 	delete(m.unsaved, uid)
 	delete(m.certificates, uid)
 	delete(m.tags, uid)
+	delete(m.signIns, uid)
 }
 
 func (m *memory) attempt(uid types.UID) attempt {

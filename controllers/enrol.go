@@ -20,8 +20,8 @@ import (
 )
 
 // enrol stores identities that wait for it and registers the connectors that the
-// plan names, side by side. It notes a failure once for the whole resource, since
-// they all fail for the same reasons.
+// plan names, side by side, once there is a token. It notes a failure once for the
+// whole resource, since they all fail for the same reasons.
 //
 // What follows a call that may have registered a connector is not given up when
 // the pass is: the operator stops only after it was stored.
@@ -35,6 +35,15 @@ func (r *Reconciler) enrol(ctx context.Context, o observation, p plan, done *out
 		mu      sync.Mutex // protects done and problem
 		problem error
 	)
+	if p.obtain != stepNone {
+		o.token, problem = r.obtain(ctx, &o, p.obtain, done)
+		if problem == nil {
+			problem = ctx.Err() // nothing is begun that cannot be ended in time
+		}
+		if problem != nil {
+			p.register = nil
+		}
+	}
 	run := func(index int, one func() (trust.Identity, error)) {
 		wg.Go(func() {
 			identity, err := one()
@@ -100,6 +109,9 @@ func (r *Reconciler) enrolOne(ctx context.Context, o observation, index int) (tr
 		r.tellUncertain(ctx, pc, request.MachineName, lost)
 	}
 	if err != nil {
+		if reason, _ := describe(err, ""); reason == v1alpha1.ReasonRegistrationRefused && pc.Spec.Registration.DeviceCode != nil {
+			err = orSignInAnew(pc, err)
+		}
 		return trust.Identity{}, err
 	}
 	r.memory.keep(pc.UID, index, issued)

@@ -38,12 +38,13 @@ func eventKind(was *metav1.Condition, now metav1.Condition) string {
 }
 
 // tellChanges records an event for each condition whose status or reason changed.
-// Events mark changes, not passes; a message that alone changed is no event. That a
+// Events mark changes, not passes; a message that alone changed is no event, unless
+// it asks a person to sign in with another code. That a
 // new resource's conditions begin as they should is none either.
 func (r *Reconciler) tellChanges(pc *v1alpha1.PassthroughConnector, before, after []metav1.Condition) {
 	for _, now := range after {
 		was := meta.FindStatusCondition(before, now.Type)
-		if was != nil && was.Status == now.Status && was.Reason == now.Reason {
+		if was != nil && was.Status == now.Status && was.Reason == now.Reason && !anotherCode(was, now) {
 			continue
 		}
 		kind := eventKind(was, now)
@@ -52,4 +53,9 @@ func (r *Reconciler) tellChanges(pc *v1alpha1.PassthroughConnector, before, afte
 		}
 		r.recorder.Eventf(pc, nil, kind, now.Reason, now.Type, "%s", noteText(now.Message))
 	}
+}
+
+// anotherCode reports whether a person is asked to do something else than before.
+func anotherCode(was *metav1.Condition, now metav1.Condition) bool {
+	return now.Reason == v1alpha1.ReasonSignInRequired && was.Message != now.Message
 }

@@ -186,6 +186,44 @@ func TestTheOperatorNoticesChangesWithTheRightsOfItsRole(t *testing.T) {
 	wantEvents(t, c, h.namespace, v1alpha1.ReasonTokenSecretNotFound, v1alpha1.ReasonRegistered, v1alpha1.ReasonAllReady)
 }
 
+func TestTheOperatorNoticesASignInWithTheRightsOfItsRole(t *testing.T) {
+	p := apiServer(t)
+	startManager(t, p)
+	h := newHarness(t)
+	registered := func(reason, message string) {
+		t.Helper()
+		eventually(t, h.client, h.namespace, v1alpha1.ConditionRegistered, reason, message)
+	}
+	h.service.Clock(time.Now) // the manager has no other
+	h.service.DirectCodes(15*time.Minute, time.Second)
+	h.must(h.client.Create(t.Context(), fixture.CAConfigMapObject(h.namespace, h.service.Authority.PEM())))
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: registrationSecret}}
+	h.must(h.client.Create(t.Context(), foreign))
+	h.create(fixture.Replicas(1), fixture.SignedInBy(h.service))
+	registered(v1alpha1.ReasonNameTaken, registrationSecret)
+	h.must(h.client.Delete(t.Context(), foreign))
+	registered(v1alpha1.ReasonSignInRequired, "CODE-0001")
+	h.service.Deny()
+	registered(v1alpha1.ReasonSignInDenied, "delete Secret corp-registration")
+	h.remove(&corev1.Secret{}, registrationSecret)
+	registered(v1alpha1.ReasonSignInRequired, "CODE-0002")
+	h.service.Approve()
+	registered(v1alpha1.ReasonRegistered, "1 of 1")
+	h.scale(2)
+	registered(v1alpha1.ReasonRegistered, "2 of 2")
+	wantEvents(t, h.client, h.namespace, v1alpha1.ReasonSignInRequired, v1alpha1.ReasonSignInDenied)
+	h.change(func(pc *v1alpha1.PassthroughConnector) {
+		pc.Spec.Registration = v1alpha1.RegistrationSpec{TokenSecretRef: &v1alpha1.SecretKeyReference{Name: fixture.TokenSecret, Key: fixture.TokenKey}}
+	})
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := h.client.Get(ctx, client.ObjectKey{Namespace: h.namespace, Name: registrationSecret}, &corev1.Secret{})
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	})
+	if err != nil {
+		t.Errorf("the Secret with a sign-in that is not needed any more is still there: %v", err)
+	}
+}
+
 // connectorPod is a pod as the Deployment's ReplicaSet would make it.
 func connectorPod(d *appsv1.Deployment) *corev1.Pod {
 	return &corev1.Pod{

@@ -81,6 +81,10 @@ type observation struct {
 	token        string
 	tokenProblem error
 
+	// signIn is about the sign-in that the token comes from, if spec.registration asks
+	// for one and an identity is missing.
+	signIn signIn
+
 	// renewBefore is how long before its end a certificate is renewed; zero if
 	// nobody has said.
 	renewBefore time.Duration
@@ -149,6 +153,7 @@ func (r *Reconciler) observe(ctx context.Context, pc *v1alpha1.PassthroughConnec
 		r.observeBundles,
 		r.observeServiceTags,
 		r.observeToken,
+		r.observeSignIn,
 		r.observePods,
 		r.observeCredentials,
 	} {

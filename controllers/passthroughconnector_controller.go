@@ -22,7 +22,7 @@ import (
 
 // What the operator may do, and nothing more. It creates identity Secrets, changes
 // them when it renews what is in them, and deletes those that were kept unused for
-// long enough. Reading Secrets is cluster-wide because a rule
+// long enough; and so it does with the Secret of an administrator's sign-in. Reading Secrets is cluster-wide because a rule
 // cannot be limited to names that are not known beforehand; bind the role in
 // single namespaces and start the operator with --watch-namespaces to narrow it.
 //
@@ -163,7 +163,7 @@ func (r *Reconciler) next(seen observation, todo plan, done outcome, status v1al
 			sooner(waiting.after)
 		}
 	}
-	for _, at := range []time.Time{todo.retryAt, done.retryAt, todo.wakeAt, done.wakeAt} {
+	for _, at := range []time.Time{todo.retryAt, done.retryAt, todo.wakeAt, done.wakeAt, todo.pollAt, done.pollAt} {
 		if !at.IsZero() {
 			sooner(max(at.Sub(seen.now), time.Millisecond))
 		}

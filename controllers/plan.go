@@ -28,6 +28,8 @@ type plan struct {
 	store []int
 	// register are connectors to register with the service now.
 	register []int
+	// obtain is how to get the registration token for them.
+	obtain step
 	// renew are connectors whose certificates to renew now.
 	renew []int
 	// endOverlap are connectors whose previous pair is not needed any more.
@@ -63,6 +65,8 @@ type plan struct {
 	egress egressPlan
 	// retryAt is when the next registration may be tried; zero if at no time.
 	retryAt time.Time
+	// pollAt is when to ask whether an administrator has signed in; zero if at no time.
+	pollAt time.Time
 	// wakeAt is when something about an identity becomes due; zero if at no time.
 	wakeAt time.Time
 }
@@ -157,12 +161,14 @@ func planRegistrations(p *plan, o observation, _ string) {
 		p.registrationProblem = p.configurationProblem
 	case o.tokenProblem != nil:
 		p.registrationProblem = o.tokenProblem
-	case !o.attempt.due(o.inputs, o.now):
+	case o.connector.Spec.Registration.DeviceCode == nil && !o.attempt.due(o.inputs, o.now):
 		p.registrationProblem = o.attempt.problem
 		p.retryAt = o.attempt.next
 	default:
 		missing, p.registrationProblem = o.withinLimit(missing)
-		p.register = missing[:min(len(missing), registrationsPerPass)]
+		if o.connector.Spec.Registration.DeviceCode == nil || (len(missing) > 0 && p.planSignIn(o)) {
+			p.register = missing[:min(len(missing), registrationsPerPass)]
+		}
 	}
 }
 

@@ -97,7 +97,7 @@ func (r *Reconciler) observeToken(ctx context.Context, o *observation) error {
 	}
 	if err := enrolment.CheckToken(o.token, o.connector.Spec.TenantID, o.now); err != nil {
 		reason, message := describe(err, v1alpha1.ReasonTokenMalformed)
-		o.tokenProblem = &blockedError{reason: reason, message: fmt.Sprintf("%s (Secret %s, key %s)", message, ref.Name, ref.Key)}
+		o.tokenProblem = &blockedError{reason: reason, message: fmt.Sprintf("%s; get a new one and put it into the Secret (Secret %s, key %s)", message, ref.Name, ref.Key)}
 	}
 	o.inputs = inputs(o)
 	return nil
@@ -120,9 +120,10 @@ func (i *instance) toRegister() bool {
 }
 
 // inputs identifies what a registration would be made with, as a hash, since the
-// token is among it.
+// token is among it. Of a sign-in it is only whether there is one: its token is
+// another each time.
 func inputs(o *observation) string {
 	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%d\n%s\n%s", o.connector.Generation, o.token, o.bundles.Service)
+	_, _ = fmt.Fprintf(h, "%d\n%s\n%t\n%s", o.connector.Generation, o.token, o.signIn.kept.refresh != "", o.bundles.Service)
 	return hex.EncodeToString(h.Sum(nil))
 }

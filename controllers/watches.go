@@ -167,13 +167,16 @@ func (r *Reconciler) referenceSource(metadata cache.Cache, kind, index string) s
 }
 
 // referredSecrets are the Secrets that a resource depends on by name: the token,
-// and those that must hold its identities. The latter are among them so that the
-// deletion of a foreign Secret in the way is noticed.
+// and those that must hold its identities and its sign-in. The latter are among them
+// so that the deletion of a foreign Secret in the way is noticed.
 func referredSecrets(object client.Object) []string {
 	pc := object.(*v1alpha1.PassthroughConnector)
 	var names []string
 	if ref := pc.Spec.Registration.TokenSecretRef; ref != nil {
 		names = append(names, ref.Name)
+	}
+	if pc.Spec.Registration.DeviceCode != nil {
+		names = append(names, desired.RegistrationName(pc))
 	}
 	for i := range replicas(pc) {
 		names = append(names, desired.IdentityName(pc, i))

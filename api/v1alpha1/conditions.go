@@ -41,9 +41,10 @@ const (
 	// the configuration they have. Correct what the message names.
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
 
-	// ReasonNameTaken surfaces when an object that the operator would have to
-	// make exists and belongs to something else. The operator does not touch it.
-	// Delete or rename that object, or use another name for this resource.
+	// ReasonNameTaken surfaces, here and in Registered, when an object that the
+	// operator would have to make exists and belongs to something else. The operator
+	// does not touch it. Delete or rename that object, or use another name for this
+	// resource.
 	ReasonNameTaken = "NameTaken"
 
 	// ReasonWriteFailed surfaces when the API server refused an object of this
@@ -90,6 +91,33 @@ const (
 	// other than the registration service.
 	ReasonTokenWrongAudience = "TokenWrongAudience"
 
+	// ReasonSignInRequired surfaces with spec.registration.deviceCode when a
+	// connector has to be registered and an administrator of the tenant has to sign
+	// in for it. The message says where, with which code and until when; an event
+	// repeats it. The operator notices the sign-in by itself, and asks with a new
+	// code when the time is over.
+	ReasonSignInRequired = "SignInRequired"
+
+	// ReasonSignInDenied surfaces when an administrator denied the sign-in. The
+	// operator does not ask again by itself: delete the Secret that the message
+	// names, and it does.
+	ReasonSignInDenied = "SignInDenied"
+
+	// ReasonSignInRefused surfaces when the authority refuses to give a code or a
+	// token at all, for instance because device codes are not allowed or it does not
+	// know the application. The message repeats its text. The operator tries again
+	// with growing pauses, and at once when the specification changes.
+	ReasonSignInRefused = "SignInRefused"
+
+	// ReasonSignInNotStored surfaces when a code or a refresh token could not be
+	// written to its Secret. The message repeats the refusal. The operator tries again.
+	ReasonSignInNotStored = "SignInNotStored"
+
+	// ReasonSignInLapsed surfaces in an event only: the authority takes the kept
+	// sign-in no longer, because it has ended or was revoked. Somebody has to sign in
+	// once more as soon as a connector has to be registered.
+	ReasonSignInLapsed = "SignInLapsed"
+
 	// ReasonRegistrationRefused surfaces when the registration service answered
 	// and refused. The message repeats the service's text.
 	ReasonRegistrationRefused = "RegistrationRefused"
@@ -102,8 +130,9 @@ const (
 	// their last bootstrap.
 	ReasonAgentLimitReached = "AgentLimitReached"
 
-	// ReasonServiceUnreachable surfaces when the registration service, or the
-	// proxy towards it, could not be reached or is out of order. The operator
+	// ReasonServiceUnreachable surfaces when the registration service, the authority
+	// that administrators sign in with, or the proxy towards them, could not be
+	// reached or is out of order. The operator
 	// tries again with growing pauses, and at once when the token Secret, a CA
 	// bundle or the specification changes.
 	ReasonServiceUnreachable = "ServiceUnreachable"

@@ -103,3 +103,22 @@ const (
 	KeyPreviousCertificate = "previous.crt"
 	KeyPreviousKey         = "previous.key"
 )
+
+// Keys of the Secret <name>-registration, which holds an administrator's sign-in
+// by device code.
+const (
+	// KeyAuthority holds the authority, tenant and application that the rest is of.
+	KeyAuthority = "authority"
+
+	// KeyRefreshToken holds the token that registration tokens are got with. It is
+	// replaced whenever it is used.
+	KeyRefreshToken = "refresh-token"
+
+	// KeyDeviceAuthorization holds the code that was asked for, as JSON, while the
+	// operator waits for the sign-in.
+	KeyDeviceAuthorization = "device-authorization"
+
+	// KeyDenied holds the user code of a sign-in that was denied. The operator asks
+	// again once the Secret is deleted.
+	KeyDenied = "denied"
+)

@@ -98,6 +98,17 @@ type CustomCloud struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https://([a-z0-9-]|[{]tenantID[}])+([.]([a-z0-9-]|[{]tenantID[}])+)*(:[0-9]{1,5})?$')",message="bootstrapURL must be an https:// URL of a host in lower case without a path, such as https://{tenantID}.pta.bootstrap.his.msappproxy.test",reason=FieldValueInvalid
 	BootstrapURL string `json:"bootstrapURL,omitempty"`
 
+	// loginURL is the authority that administrators sign in with, https://host or
+	// https://host:port. It is needed for registration.deviceCode only, and asked
+	// for codes and tokens below /{tenantID}/oauth2/v2.0/. {tenantID} in it is
+	// replaced by the tenant's identifier. Example: https://login.msappproxy.test
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://([a-z0-9-]|[{]tenantID[}])+([.]([a-z0-9-]|[{]tenantID[}])+)*(:[0-9]{1,5})?$')",message="loginURL must be an https:// URL of a host in lower case without a path, such as https://login.msappproxy.test",reason=FieldValueInvalid
+	LoginURL string `json:"loginURL,omitempty"`
+
 	// serviceHostSuffixes are the endings that the hosts of the service must have,
 	// each with its leading dot. A connector sends answers to no other host,
 	// whatever it is told by the wire. Example: .msappproxy.test
@@ -131,38 +142,3 @@ type CustomCloud struct {
 // +kubebuilder:validation:MaxLength=253
 // +kubebuilder:validation:XValidation:rule="self.matches('^([.][a-z0-9]([-a-z0-9]*[a-z0-9])?){2,}$')",message="a host suffix must be a dot and at least two labels in lower case, such as .msappproxy.test",reason=FieldValueInvalid
 type HostSuffix string
-
-// RegistrationSpec is how the operator proves that it may register connectors.
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.deviceCode)",message="deviceCode: signing in by device code is not available in this version: remove it and use tokenSecretRef",fieldPath=".deviceCode",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.tokenSecretRef) != has(self.deviceCode)",message="exactly one of tokenSecretRef and deviceCode must be set: set tokenSecretRef",reason=FieldValueInvalid
-type RegistrationSpec struct {
-	// tokenSecretRef names a key of a Secret that holds an access token for the
-	// registration service, issued to an administrator of the tenant. The operator
-	// reads it only when a connector has to be registered; it never reaches a pod.
-	// It may be deleted once all connectors are registered.
-	//
-	// +optional
-	TokenSecretRef *SecretKeyReference `json:"tokenSecretRef,omitempty"`
-
-	// deviceCode would let the operator ask an administrator to sign in. It is not
-	// available in this version and is refused.
-	//
-	// +optional
-	DeviceCode *DeviceCodeRegistration `json:"deviceCode,omitempty"`
-
-	// retainUnusedSeconds is how long the identity of a connector is kept after
-	// replicas was lowered, from 0 to 10 days. Until then it is used again when
-	// replicas is raised, without a registration; after that its Secret is deleted.
-	// The service removes a connector that stays away for ten days, and counts it
-	// until then.
-	//
-	// +optional
-	// +kubebuilder:default=864000
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=864000
-	RetainUnusedSeconds *int32 `json:"retainUnusedSeconds,omitempty"`
-}
-
-// DeviceCodeRegistration is the sign-in of an administrator by device code.
-type DeviceCodeRegistration struct{}

@@ -27,6 +27,7 @@ type Endpoints struct {
 	BootstrapURL    string // bootstrap.Path is appended
 	ServiceSuffixes []string
 	RelaySuffixes   []string
+	LoginURL        string   // of the authority that device codes come from; empty if there is none
 	LoginHosts      []string // where tokens come from; may hold *.example
 	RevocationHosts []string // of the authorities of the service's certificates, HTTP
 }
@@ -49,6 +50,7 @@ func CloudEndpoints(cloud Cloud) (Endpoints, error) {
 			BootstrapURL:    "https://{tenantID}.pta.bootstrap.his.msappproxy.net",
 			ServiceSuffixes: []string{".msappproxy.net"},
 			RelaySuffixes:   []string{".servicebus.windows.net"},
+			LoginURL:        "https://login.microsoftonline.com",
 			LoginHosts:      []string{"login.microsoftonline.com", "login.windows.net", "secure.aadcdn.microsoftonline-p.com"},
 			RevocationHosts: revocationHosts,
 		}, nil
@@ -60,6 +62,7 @@ func CloudEndpoints(cloud Cloud) (Endpoints, error) {
 			BootstrapURL:    "https://{tenantID}.pta.bootstrap.his.msappproxy.us",
 			ServiceSuffixes: []string{".msappproxy.us"},
 			RelaySuffixes:   []string{".servicebus.usgovcloudapi.net"},
+			LoginURL:        "https://login.microsoftonline.us",
 			LoginHosts:      []string{"*.microsoftonline.us", "login.windows.us"},
 			RevocationHosts: revocationHosts,
 		}, nil
@@ -74,5 +77,6 @@ func (e Endpoints) For(tenantID string) Endpoints {
 	tenantID = strings.ToLower(tenantID)
 	e.RegistrationURL = strings.ReplaceAll(e.RegistrationURL, TenantPlaceholder, tenantID)
 	e.BootstrapURL = strings.ReplaceAll(e.BootstrapURL, TenantPlaceholder, tenantID)
+	e.LoginURL = strings.ReplaceAll(e.LoginURL, TenantPlaceholder, tenantID)
 	return e
 }

@@ -113,3 +113,21 @@ func TestHostsOfPeers(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+// TestTheAuthorityIsAmongTheHostsOfLogins: the firewall list is made from the latter.
+func TestTheAuthorityIsAmongTheHostsOfLogins(t *testing.T) {
+	for _, cloud := range []Cloud{AzurePublic, AzureUSGovernment} {
+		endpoints, err := CloudEndpoints(cloud)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, secure := strings.CutPrefix(endpoints.LoginURL, "https://")
+		listed := slices.ContainsFunc(endpoints.LoginHosts, func(listed string) bool {
+			suffix, wildcard := strings.CutPrefix(listed, "*")
+			return host == listed || (wildcard && strings.HasSuffix(host, suffix))
+		})
+		if !secure || !listed {
+			t.Errorf("%s: %s is not among %v", cloud, endpoints.LoginURL, endpoints.LoginHosts)
+		}
+	}
+}

@@ -27,6 +27,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ConnectorStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CustomCloud"):
 		return &apiv1alpha1.CustomCloudApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DeviceCodeRegistration"):
+		return &apiv1alpha1.DeviceCodeRegistrationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EgressPort"):
 		return &apiv1alpha1.EgressPortApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EgressSpec"):

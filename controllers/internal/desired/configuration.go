@@ -52,6 +52,7 @@ func Endpoints(pc *v1alpha1.PassthroughConnector) (config.Endpoints, error) {
 	return config.Endpoints{
 		RegistrationURL: custom.RegistrationURL,
 		BootstrapURL:    custom.BootstrapURL,
+		LoginURL:        custom.LoginURL,
 		ServiceSuffixes: texts(custom.ServiceHostSuffixes),
 		RelaySuffixes:   texts(custom.RelayHostSuffixes),
 	}.For(pc.Spec.TenantID), nil

@@ -30,6 +30,9 @@ func IdentityName(pc *v1alpha1.PassthroughConnector, index int) string {
 	return ConnectorName(pc, index) + "-identity"
 }
 
+// RegistrationName is the name of the Secret with an administrator's sign-in.
+func RegistrationName(pc *v1alpha1.PassthroughConnector) string { return pc.Name + "-registration" }
+
 // ServiceName is the name of the headless Service.
 func ServiceName(pc *v1alpha1.PassthroughConnector) string { return pc.Name + "-connectors" }
 

@@ -41,7 +41,7 @@ func NewRevision(pc *v1alpha1.PassthroughConnector, releaseImage string, bundles
 		r.Image = releaseImage
 	}
 	if r.Service.Custom != nil {
-		r.Service.Custom.RegistrationURL = "" // it is the operator that registers
+		r.Service.Custom.RegistrationURL, r.Service.Custom.LoginURL = "", "" // it is the operator that registers
 	}
 	return r
 }

@@ -27,3 +27,18 @@ func IdentitySecret(pc *v1alpha1.PassthroughConnector, index int, connectorID st
 		Data: map[string][]byte{corev1.TLSCertKey: certPEM, corev1.TLSPrivateKeyKey: keyPEM},
 	}
 }
+
+// RegistrationSecret holds an administrator's sign-in by device code. It goes with
+// the PassthroughConnector.
+func RegistrationSecret(pc *v1alpha1.PassthroughConnector, data map[string][]byte) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:       pc.Namespace,
+			Name:            RegistrationName(pc),
+			Labels:          shared(pc),
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(pc, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))},
+		},
+		Type: corev1.SecretTypeOpaque,
+		Data: data,
+	}
+}

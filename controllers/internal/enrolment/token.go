@@ -51,7 +51,7 @@ func (a *audience) UnmarshalJSON(data []byte) error {
 func CheckToken(token, tenantID string, now time.Time) error {
 	c, why := parseClaims(token)
 	if why != "" {
-		return &Error{Reason: v1alpha1.ReasonTokenMalformed, Message: "the registration token is not a JSON web token: " + why + "; put an access token for the registration service into the Secret"}
+		return &Error{Reason: v1alpha1.ReasonTokenMalformed, Message: "the registration token is not a JSON web token: " + why}
 	}
 	if c.Tenant != "" && !strings.EqualFold(c.Tenant, tenantID) {
 		return &Error{Reason: v1alpha1.ReasonTokenForOtherTenant, Message: fmt.Sprintf("the registration token was issued by tenant %s, not by spec.tenantID %s: get a token as an administrator of the right tenant", clean(c.Tenant, token), tenantID)}
@@ -62,7 +62,7 @@ func CheckToken(token, tenantID string, now time.Time) error {
 	if c.Expiry != nil {
 		expiry := time.Unix(int64(*c.Expiry), 0).UTC()
 		if !now.Before(expiry) {
-			return &Error{Reason: v1alpha1.ReasonTokenExpired, Message: fmt.Sprintf("the registration token expired at %s: get a new one and put it into the Secret", expiry.Format(time.RFC3339))}
+			return &Error{Reason: v1alpha1.ReasonTokenExpired, Message: fmt.Sprintf("the registration token expired at %s", expiry.Format(time.RFC3339))}
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ func TestCheckToken(t *testing.T) {
 		"a token of another tenant":                  {token: fixture.Token(fixture.OtherTenant, nil), wantReason: v1alpha1.ReasonTokenForOtherTenant, wantMessage: fixture.OtherTenant},
 		"a token for something else":                 {token: fixture.Token(fixture.TenantID, fixture.Claims{"aud": "https://graph.test"}), wantReason: v1alpha1.ReasonTokenWrongAudience, wantMessage: "https://graph.test"},
 		"a token that has expired":                   {token: fixture.Token(fixture.TenantID, fixture.Claims{"exp": now.Add(-time.Minute).Unix()}), wantReason: v1alpha1.ReasonTokenExpired, wantMessage: "expired at"},
-		"a token that expires this very second":      {token: fixture.Token(fixture.TenantID, fixture.Claims{"exp": now.Unix()}), wantReason: v1alpha1.ReasonTokenExpired, wantMessage: "get a new one"},
+		"a token that expires this very second":      {token: fixture.Token(fixture.TenantID, fixture.Claims{"exp": now.Unix()}), wantReason: v1alpha1.ReasonTokenExpired, wantMessage: "expired at"},
 		"a password instead of a token":              {token: "hunter2", wantReason: v1alpha1.ReasonTokenMalformed, wantMessage: "1 parts"},
 		"a token cut in the middle":                  {token: strings.Join(strings.Split(fixture.Token(fixture.TenantID, nil), ".")[:2], "."), wantReason: v1alpha1.ReasonTokenMalformed, wantMessage: "2 parts"},
 		"parts that are not base64":                  {token: "e30.!!.x", wantReason: v1alpha1.ReasonTokenMalformed, wantMessage: "payload is not base64url"},

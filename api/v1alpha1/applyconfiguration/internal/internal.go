@@ -96,6 +96,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: caBundleRef
       type:
         namedType: com.github.passthrough-dev.connector-operator.api.v1alpha1.ConfigMapKeyReference
+    - name: loginURL
+      type:
+        scalar: string
     - name: registrationURL
       type:
         scalar: string
@@ -113,16 +116,11 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.DeviceCodeRegistration
   map:
-    elementType:
-      scalar: untyped
-      list:
-        elementType:
-          namedType: __untyped_atomic_
-        elementRelationship: atomic
-      map:
-        elementType:
-          namedType: __untyped_deduced_
-        elementRelationship: separable
+    fields:
+    - name: clientID
+      type:
+        scalar: string
+      default: cb1056e2-e479-49de-ae31-7812af012ed8
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressMode
   scalar: string
 - name: com.github.passthrough-dev.connector-operator.api.v1alpha1.EgressPort

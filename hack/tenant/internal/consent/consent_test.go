@@ -215,6 +215,7 @@ func TestSignInsThatComeToNothing(t *testing.T) {
 		"no refresh token": func(_ *testing.T, d *desk) { d.wantError("invalid_grant", refresh("")...) },
 		"another grant":    func(_ *testing.T, d *desk) { d.wantError("unsupported_grant_type", "grant_type", "password") },
 		"revoked": func(t *testing.T, d *desk) {
+			t.Helper()
 			_, token := d.signIn()
 			if err := d.Revoke(); err != nil {
 				t.Fatal(err)
@@ -227,6 +228,7 @@ func TestSignInsThatComeToNothing(t *testing.T) {
 			d.wantError("invalid_grant", refresh(token)...)
 		},
 		"too many at a time": func(t *testing.T, d *desk) {
+			t.Helper()
 			for range 100 {
 				d.ask()
 			}

@@ -25,6 +25,11 @@ type CustomCloudApplyConfiguration struct {
 	// one of serviceHostSuffixes.
 	// Example: https://{tenantID}.pta.bootstrap.his.msappproxy.test
 	BootstrapURL *string `json:"bootstrapURL,omitempty"`
+	// loginURL is the authority that administrators sign in with, https://host or
+	// https://host:port. It is needed for registration.deviceCode only, and asked
+	// for codes and tokens below /{tenantID}/oauth2/v2.0/. {tenantID} in it is
+	// replaced by the tenant's identifier. Example: https://login.msappproxy.test
+	LoginURL *string `json:"loginURL,omitempty"`
 	// serviceHostSuffixes are the endings that the hosts of the service must have,
 	// each with its leading dot. A connector sends answers to no other host,
 	// whatever it is told by the wire. Example: .msappproxy.test
@@ -57,6 +62,14 @@ func (b *CustomCloudApplyConfiguration) WithRegistrationURL(value string) *Custo
 // If called multiple times, the BootstrapURL field is set to the value of the last call.
 func (b *CustomCloudApplyConfiguration) WithBootstrapURL(value string) *CustomCloudApplyConfiguration {
 	b.BootstrapURL = &value
+	return b
+}
+
+// WithLoginURL sets the LoginURL field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LoginURL field is set to the value of the last call.
+func (b *CustomCloudApplyConfiguration) WithLoginURL(value string) *CustomCloudApplyConfiguration {
+	b.LoginURL = &value
 	return b
 }
 

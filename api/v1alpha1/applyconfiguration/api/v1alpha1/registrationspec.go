@@ -5,10 +5,6 @@
 
 package v1alpha1
 
-import (
-	apiv1alpha1 "github.com/passthrough-dev/connector-operator/api/v1alpha1"
-)
-
 // RegistrationSpecApplyConfiguration represents a declarative configuration of the RegistrationSpec type for use
 // with apply.
 //
@@ -19,9 +15,13 @@ type RegistrationSpecApplyConfiguration struct {
 	// reads it only when a connector has to be registered; it never reaches a pod.
 	// It may be deleted once all connectors are registered.
 	TokenSecretRef *SecretKeyReferenceApplyConfiguration `json:"tokenSecretRef,omitempty"`
-	// deviceCode would let the operator ask an administrator to sign in. It is not
-	// available in this version and is refused.
-	DeviceCode *apiv1alpha1.DeviceCodeRegistration `json:"deviceCode,omitempty"`
+	// deviceCode lets the operator ask an administrator of the tenant to sign in
+	// (RFC 8628). When a connector has to be registered, the condition Registered
+	// and an event show an address and a code to enter there. What the sign-in
+	// gives, a refresh token, is kept in the Secret <name>-registration, so that
+	// later registrations need nobody. Delete that Secret to have the operator ask
+	// again. {} is enough.
+	DeviceCode *DeviceCodeRegistrationApplyConfiguration `json:"deviceCode,omitempty"`
 	// retainUnusedSeconds is how long the identity of a connector is kept after
 	// replicas was lowered, from 0 to 10 days. Until then it is used again when
 	// replicas is raised, without a registration; after that its Secret is deleted.
@@ -47,8 +47,8 @@ func (b *RegistrationSpecApplyConfiguration) WithTokenSecretRef(value *SecretKey
 // WithDeviceCode sets the DeviceCode field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the DeviceCode field is set to the value of the last call.
-func (b *RegistrationSpecApplyConfiguration) WithDeviceCode(value apiv1alpha1.DeviceCodeRegistration) *RegistrationSpecApplyConfiguration {
-	b.DeviceCode = &value
+func (b *RegistrationSpecApplyConfiguration) WithDeviceCode(value *DeviceCodeRegistrationApplyConfiguration) *RegistrationSpecApplyConfiguration {
+	b.DeviceCode = value
 	return b
 }
 
