@@ -378,7 +378,8 @@ func (o *Opening) towards(pc *v1alpha1.PassthroughConnector, asked []v1alpha1.IP
 // domains before it asks for them.
 func fullNames(names []string) error {
 	for _, name := range names {
-		if !strings.Contains(name, ".") || len(kubevalidation.IsDNS1123Subdomain(name)) > 0 {
+		full := strings.TrimPrefix(name, "*.") // all of a domain, for servers that DNS names
+		if !strings.Contains(full, ".") || len(kubevalidation.IsDNS1123Subdomain(full)) > 0 {
 			return fmt.Errorf("%.128q is not the full name of a host, which a policy by names wants, such as dc1.contoso.example", name)
 		}
 	}
