@@ -40,7 +40,7 @@ step "unit, wire vector, fuzz seed and API server tests, with the race detector"
 # many processes; they run by themselves afterwards so that nothing competes
 # with them for the processor.
 mapfile -t packages < <(go list ./... | grep -vE '/hack/(e2e|e2e/egress|interop)$')
-go test -race -shuffle=on -timeout 20m "${packages[@]}"
+go test -race -shuffle=on -timeout 40m "${packages[@]}"
 
 step "the connector's tests again, as Windows programs under Wine"
 hack/wine/test.sh
