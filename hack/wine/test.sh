@@ -12,6 +12,15 @@ cd "$(dirname "$0")/../.."
 # What cannot run under Wine for Wine's own faults, and why:
 #   package (below connector/)  names of tests, as -test.skip takes them  # reason
 left_out=$(sed 's/ *#.*//' <<'EOF'
+internal/agent ^TestNothingIsWrong$  # Wine 8 has no SIO_UDP_NETRESET, without which Go opens no UDP socket: no name server of a test
+internal/agent ^TestReportsHoldNoSecrets$  # the same
+internal/agent ^TestFailuresOfTheIdentity$  # the same
+internal/agent ^TestFailuresOfTheProxy$  # the same
+internal/agent ^TestFailuresOfTLS$  # the same
+internal/agent ^TestFailuresOfTheService$  # the same
+internal/agent ^TestPortsThatAreShut$  # the same
+internal/agent ^TestFailuresOfTheDirectory$  # the same
+internal/diagnosis ^TestNames$  # the same
 EOF
 )
 
