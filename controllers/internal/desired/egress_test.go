@@ -312,6 +312,35 @@ func TestNamesThatAreNotFullAreRefused(t *testing.T) {
 	}
 }
 
+// Servers that DNS names may be any host of their domain.
+func TestServersThatAreDiscoveredAreReached(t *testing.T) {
+	for name, tc := range map[string]struct {
+		startTLS bool
+		port     int32
+	}{"LDAPS": {false, 636}, "StartTLS": {true, 389}} {
+		t.Run(name, func(t *testing.T) {
+			pc := fixture.Connector(func(pc *v1alpha1.PassthroughConnector) {
+				pc.Spec.Egress.Mode = v1alpha1.EgressCilium
+				forest := &pc.Spec.Validation.LDAP.Forests[0]
+				forest.Servers, forest.StartTLS = nil, &tc.startTLS
+				forest.Discovery = &v1alpha1.LDAPDiscovery{Domain: "corp.contoso.example"}
+			})
+			openings, err := desired.Openings(pc, servicetags.Ranges{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := slices.IndexFunc(openings, func(o desired.Opening) bool { return o.What == "the directory" })
+			if at < 0 {
+				t.Fatalf("no opening to the directory in %+v", openings)
+			}
+			want := desired.Opening{What: "the directory", Hosts: []string{"*.corp.contoso.example"}, Ports: []desired.EgressPort{{Protocol: "TCP", First: tc.port, Last: tc.port}}}
+			if diff := cmp.Diff(want, openings[at]); diff != "" {
+				t.Errorf("the opening (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestServiceTagsArePutTogetherWithTheCloudsAddresses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		cidrs []v1alpha1.IPv4CIDR
