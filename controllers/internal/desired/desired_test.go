@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -261,5 +262,26 @@ func TestRevisions(t *testing.T) {
 				t.Errorf("what was written is read as revision %s, want %s", parsed.Name(pc), after.Name(pc))
 			}
 		})
+	}
+}
+
+func TestDiscoveryReachesTheConnector(t *testing.T) {
+	pc := fixture.Connector(func(pc *v1alpha1.PassthroughConnector) {
+		forest := &pc.Spec.Validation.LDAP.Forests[0]
+		forest.Servers, forest.StartTLS = nil, new(true)
+		forest.Discovery = &v1alpha1.LDAPDiscovery{Domain: "corp.contoso.example", Site: "Berlin"}
+	})
+	files, err := desired.Files(pc, 0, desired.Bundles{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := config.Parse([]byte(files["config.json"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := parsed.Validation.LDAP.Forests[0]
+	want := config.Forest{Suffixes: got.Suffixes, StartTLS: true, Discovery: &config.Discovery{Domain: "corp.contoso.example", Site: "Berlin"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the forest (-want +got):\n%s", diff)
 	}
 }
